@@ -1,0 +1,414 @@
+//! One SQLite file: one writer thread with group commit, a few reader threads.
+//!
+//! A write is a closure that runs inside a transaction of the writer thread. Writes that wait
+//! together share one transaction and one sync of the disk; each is a savepoint of its own, and
+//! none is acknowledged before the group's commit is durable. Reads run on connections that can
+//! not write, each on one snapshot. All queues are bounded: when one is full the caller is told at
+//! once. What the statements mean is each service's business; there is no SQL of theirs here.
+
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use async_channel::{Receiver, Sender};
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, ffi};
+use tokio::sync::oneshot;
+
+use crate::{Error, Migration, migrate};
+
+/// Writes that share one commit at most.
+const GROUP: usize = 256;
+/// Writes that may wait: a few commits' worth, so that waiting stays short.
+const WRITES_WAITING: usize = 1024;
+/// Reads that may wait.
+const READS_WAITING: usize = 1024;
+/// How long to wait for another process that holds the file, such as a backup.
+const BUSY: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 64;
+
+/// A database file that is open; cheap to clone. The threads end when the last clone is dropped or
+/// [`Sqlite::close`] is called.
+#[derive(Clone)]
+pub struct Sqlite {
+    writes: Sender<Box<dyn Write>>,
+    reads: Sender<Box<dyn Read>>,
+    /// Ends when all threads have put their connections away.
+    threads: Receiver<()>,
+    name: Arc<str>,
+}
+
+/// What a write came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// Keep what was written.
+    Commit(T),
+    /// A refusal: nothing that was written is kept.
+    Discard(T),
+}
+
+/// A write that waits, its types erased.
+trait Write: Send {
+    /// Whether nobody waits for the answer any more.
+    fn is_abandoned(&self) -> bool;
+    /// Runs it and remembers the answer; says whether to keep what it wrote. May run again.
+    fn run(&mut self, connection: &Connection) -> bool;
+    /// Sends the answer.
+    fn acknowledge(self: Box<Self>);
+    /// Sends an error in its place.
+    fn refuse(self: Box<Self>, error: Error);
+}
+
+/// A read that waits, its types erased.
+trait Read: Send {
+    fn is_abandoned(&self) -> bool;
+    fn run(self: Box<Self>, connection: &Connection);
+}
+
+struct WriteJob<T, F> {
+    work: F,
+    outcome: Result<T, Error>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+struct ReadJob<T, F> {
+    work: F,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+/// Whether the writer may go on.
+#[derive(PartialEq, Eq)]
+enum Disk {
+    Trusted,
+    /// A sync failed: what the system holds and what the disk holds may differ for good.
+    Lost,
+}
+
+/// Microseconds since the epoch, as times are stored.
+#[must_use]
+pub fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+/// Reads a time that was stored with [`micros`].
+pub fn timestamp(micros: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_microsecond(micros).map_err(|_| Error::Engine(format!("{micros} is no time")))
+}
+
+// === impl Sqlite ===
+
+impl Sqlite {
+    /// Opens a file that [`migrate::up`] has brought to exactly the schema of `migrations`, and
+    /// starts its threads.
+    pub fn open(path: &Path, migrations: &'static [Migration]) -> Result<Self, Error> {
+        if !path.exists() {
+            return Err(migrate::missing(migrations));
+        }
+        let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        writer.execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA fullfsync = ON;
+             PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -2048;
+             PRAGMA journal_size_limit = 16777216;",
+        )?;
+        migrate::check(&writer, migrations)?;
+        let readers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+        let readers: Vec<_> = (0..readers)
+            .map(|_| {
+                let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                reader.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")?;
+                Ok(reader)
+            })
+            .collect::<Result<_, Error>>()?;
+
+        let (writes, waiting_writes) = async_channel::bounded(WRITES_WAITING);
+        let (reads, waiting_reads) = async_channel::bounded(READS_WAITING);
+        let (running, threads) = async_channel::bounded(1);
+        let name: Arc<str> = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("sqlite").into();
+        let held = running.clone();
+        start(&format!("{name}-writer"), move || {
+            write_all(writer, &waiting_writes);
+            drop(held);
+        })?;
+        for (index, reader) in readers.into_iter().enumerate() {
+            let (held, waiting) = (running.clone(), waiting_reads.clone());
+            start(&format!("{name}-reader{index}"), move || {
+                read_all(reader, &waiting);
+                drop(held);
+            })?;
+        }
+        Ok(Self { writes, reads, threads, name })
+    }
+
+    /// Runs `work` on a snapshot that can not be written to.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.reads.try_send(Box::new(ReadJob { work, answer })).map_err(|_| Error::Busy)?;
+        answered.await.unwrap_or(Err(Error::Busy))
+    }
+
+    /// Runs `work` in a transaction and answers once what it wrote is durable. `work` may run more
+    /// than once; only what its last run wrote is kept. A write that nobody waits for any more when
+    /// its turn comes is not begun.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<Outcome<T>, Error> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = WriteJob { work, outcome: Err(Error::OutcomeUnknown), answer };
+        self.writes.try_send(Box::new(job)).map_err(|_| Error::Busy)?;
+        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// Whether writes are taken: not after [`Sqlite::close`], nor after a failed sync of the disk.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.writes.is_closed()
+    }
+
+    /// Takes no more work, finishes what is queued and closes the file.
+    pub async fn close(&self) {
+        self.reads.close();
+        self.writes.close();
+        // Nothing is ever sent: this ends when the last thread has gone.
+        let _ = self.threads.recv().await;
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// === the writer ===
+
+fn write_all(connection: Connection, waiting: &Receiver<Box<dyn Write>>) {
+    while let Ok(first) = waiting.recv_blocking() {
+        let mut group = vec![first];
+        while group.len() < GROUP
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        group.retain(|job| !job.is_abandoned());
+        if settle(&connection, group) == Disk::Lost {
+            tracing::error!("syncing the database file failed; no more writes are taken");
+            waiting.close();
+            while let Ok(job) = waiting.try_recv() {
+                job.refuse(Error::Busy);
+            }
+            return;
+        }
+    }
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(error = %error, "the write-ahead log was left for the next start");
+    }
+}
+
+/// Commits a group: every job is answered when this returns.
+fn settle(connection: &Connection, mut group: Vec<Box<dyn Write>>) -> Disk {
+    if group.is_empty() {
+        return Disk::Trusted;
+    }
+    if let Err(error) = statement(connection, "BEGIN IMMEDIATE") {
+        refuse_all(group, &error.into());
+        return Disk::Trusted;
+    }
+    for job in &mut group {
+        let step = savepoint(connection, job.as_mut());
+        // A full disk ends the whole transaction, even inside a savepoint; the answers of the jobs
+        // before are then void, whatever this one says.
+        if step.is_err() || connection.is_autocommit() {
+            roll_back(connection);
+            return apart(connection, group, step.err());
+        }
+    }
+    match statement(connection, "COMMIT") {
+        Ok(()) => {
+            group.into_iter().for_each(Write::acknowledge);
+            Disk::Trusted
+        }
+        Err(error) => {
+            roll_back(connection);
+            let disk = match error.sqlite_error() {
+                Some(failure)
+                    if matches!(failure.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) =>
+                {
+                    Disk::Lost
+                }
+                _ => Disk::Trusted,
+            };
+            tracing::error!(error = %error, "a commit failed");
+            let error = match Error::from(error) {
+                Error::Full => Error::Full,
+                _ => Error::OutcomeUnknown,
+            };
+            refuse_all(group, &error);
+            disk
+        }
+    }
+}
+
+/// After a lost transaction: each job gets one of its own, so that one can not fail the others. A
+/// job that was alone already gets its error.
+fn apart(connection: &Connection, group: Vec<Box<dyn Write>>, error: Option<rusqlite::Error>) -> Disk {
+    if group.len() == 1 {
+        for job in group {
+            match &error {
+                // The job's own answer says why, unless it took no notice.
+                None => job.refuse(Error::Full),
+                Some(error) => job.refuse(Error::Engine(error.to_string())),
+            }
+        }
+        return Disk::Trusted;
+    }
+    let mut waiting = group.into_iter();
+    while let Some(job) = waiting.next() {
+        if settle(connection, vec![job]) == Disk::Lost {
+            refuse_all(waiting.collect(), &Error::Busy);
+            return Disk::Lost;
+        }
+    }
+    Disk::Trusted
+}
+
+/// One job of a group. An error here is one of the machinery; the job's own is its answer.
+fn savepoint(connection: &Connection, job: &mut dyn Write) -> Result<(), rusqlite::Error> {
+    statement(connection, "SAVEPOINT job")?;
+    let keep = job.run(connection);
+    if connection.is_autocommit() {
+        return Ok(());
+    }
+    if !keep {
+        statement(connection, "ROLLBACK TO job")?;
+    }
+    statement(connection, "RELEASE job")
+}
+
+fn refuse_all(group: Vec<Box<dyn Write>>, error: &Error) {
+    for job in group {
+        job.refuse(error.clone());
+    }
+}
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = statement(connection, "ROLLBACK")
+    {
+        tracing::error!(error = %error, "a rollback failed");
+    }
+}
+
+fn statement(connection: &Connection, sql: &'static str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+impl<T, F> Write for WriteJob<T, F>
+where
+    T: Send,
+    F: FnMut(&Connection) -> Result<Outcome<T>, Error> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) -> bool {
+        let (keep, outcome) = match caught(|| (self.work)(connection)) {
+            Ok(Outcome::Commit(answer)) => (true, Ok(answer)),
+            Ok(Outcome::Discard(answer)) => (false, Ok(answer)),
+            Err(error) => (false, Err(error)),
+        };
+        self.outcome = outcome;
+        keep
+    }
+
+    fn acknowledge(self: Box<Self>) {
+        let _ = self.answer.send(self.outcome);
+    }
+
+    fn refuse(self: Box<Self>, error: Error) {
+        // The job's own error knows more than what followed from it.
+        let error = self.outcome.err().filter(|own| *own != Error::OutcomeUnknown).unwrap_or(error);
+        let _ = self.answer.send(Err(error));
+    }
+}
+
+// === the readers ===
+
+fn read_all(connection: Connection, waiting: &Receiver<Box<dyn Read>>) {
+    while let Ok(job) = waiting.recv_blocking() {
+        if !job.is_abandoned() {
+            job.run(&connection);
+        }
+    }
+}
+
+impl<T, F> Read for ReadJob<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, Error> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    fn run(self: Box<Self>, connection: &Connection) {
+        let Self { work, answer } = *self;
+        let outcome = match statement(connection, "BEGIN") {
+            Ok(()) => caught(|| work(connection)),
+            Err(error) => Err(error.into()),
+        };
+        roll_back(connection);
+        let _ = answer.send(outcome);
+    }
+}
+
+// === both ===
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Error> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")?;
+    Ok(connection)
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map(drop).map_err(|error| Error::Engine(format!("starting a thread failed: {error}")))
+}
+
+/// A closure that panics is a bug, but one caller's: the thread serves on.
+fn caught<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = words(panic.as_ref());
+        tracing::error!(panic = said, "a database closure panicked");
+        Err(Error::Engine(format!("panicked: {said}")))
+    })
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "no words",
+    }
+}
+
+#[cfg(test)]
+mod tests;
