@@ -1,1 +1,23 @@
-//! Placeholder.
+//! How a call arrives and leaves: everything that is the same for every role.
+//!
+//! A role's stack, in order: [`protocol`] (what a legal request is), [`deadline`], [`token`] and
+//! [`access`] (who is calling, and may they), then the generated service, whose codec checks the
+//! rules of the contract. Errors are made with [`error`] and completed on the way out. There is no
+//! database here and no noun of a service.
+
+pub mod access;
+pub mod address;
+pub mod clock;
+pub mod deadline;
+pub mod error;
+pub mod health;
+pub mod jwks;
+pub mod page_token;
+pub mod protocol;
+pub mod request_id;
+pub mod secret;
+pub mod server;
+pub mod token;
+pub mod upstream;
+
+pub use error::Error;
