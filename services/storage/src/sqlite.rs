@@ -136,13 +136,15 @@ impl Sqlite {
         let name: Arc<str> = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("sqlite").into();
         let held = running.clone();
         start(&format!("{name}-writer"), move || {
-            write_all(writer, &waiting_writes);
+            write_all(&writer, &waiting_writes);
+            drop(writer);
             drop(held);
         })?;
         for (index, reader) in readers.into_iter().enumerate() {
             let (held, waiting) = (running.clone(), waiting_reads.clone());
             start(&format!("{name}-reader{index}"), move || {
-                read_all(reader, &waiting);
+                read_all(&reader, &waiting);
+                drop(reader);
                 drop(held);
             })?;
         }
@@ -197,7 +199,7 @@ impl fmt::Debug for Sqlite {
 
 // === the writer ===
 
-fn write_all(connection: Connection, waiting: &Receiver<Box<dyn Write>>) {
+fn write_all(connection: &Connection, waiting: &Receiver<Box<dyn Write>>) {
     while let Ok(first) = waiting.recv_blocking() {
         let mut group = vec![first];
         while group.len() < GROUP
@@ -206,7 +208,7 @@ fn write_all(connection: Connection, waiting: &Receiver<Box<dyn Write>>) {
             group.push(next);
         }
         group.retain(|job| !job.is_abandoned());
-        if settle(&connection, group) == Disk::Lost {
+        if settle(connection, group) == Disk::Lost {
             tracing::error!("syncing the database file failed; no more writes are taken");
             waiting.close();
             while let Ok(job) = waiting.try_recv() {
@@ -235,7 +237,7 @@ fn settle(connection: &Connection, mut group: Vec<Box<dyn Write>>) -> Disk {
         // before are then void, whatever this one says.
         if step.is_err() || connection.is_autocommit() {
             roll_back(connection);
-            return apart(connection, group, step.err());
+            return apart(connection, group, &step.err().map_or(Error::Full, Error::from));
         }
     }
     match statement(connection, "COMMIT") {
@@ -265,16 +267,10 @@ fn settle(connection: &Connection, mut group: Vec<Box<dyn Write>>) -> Disk {
 }
 
 /// After a lost transaction: each job gets one of its own, so that one can not fail the others. A
-/// job that was alone already gets its error.
-fn apart(connection: &Connection, group: Vec<Box<dyn Write>>, error: Option<rusqlite::Error>) -> Disk {
+/// job that had it alone is refused, with its own error unless it took no notice of that.
+fn apart(connection: &Connection, group: Vec<Box<dyn Write>>, lost: &Error) -> Disk {
     if group.len() == 1 {
-        for job in group {
-            match &error {
-                // The job's own answer says why, unless it took no notice.
-                None => job.refuse(Error::Full),
-                Some(error) => job.refuse(Error::Engine(error.to_string())),
-            }
-        }
+        refuse_all(group, lost);
         return Disk::Trusted;
     }
     let mut waiting = group.into_iter();
@@ -350,10 +346,10 @@ where
 
 // === the readers ===
 
-fn read_all(connection: Connection, waiting: &Receiver<Box<dyn Read>>) {
+fn read_all(connection: &Connection, waiting: &Receiver<Box<dyn Read>>) {
     while let Ok(job) = waiting.recv_blocking() {
         if !job.is_abandoned() {
-            job.run(&connection);
+            job.run(connection);
         }
     }
 }
