@@ -1,6 +1,8 @@
 //! Turns the contracts into Rust: messages, clients and servers, the embedded descriptor set, the
 //! contract table and the validation rules. Needs no system protoc.
 
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "how a build script and cargo speak")]
+
 mod contract;
 mod validation;
 

@@ -68,7 +68,7 @@ fn field_checks(field: &FieldDescriptor, rules: Option<&DynamicMessage>, code: &
         for (rule, setting) in set_fields(repeated.as_ref()) {
             match rule.as_str() {
                 "max_items" => {
-                    line(code, format!("most_items({value}.len(), {}, {json:?}, at, out);", number(&setting)?))
+                    line(code, format!("most_items({value}.len(), {}, {json:?}, at, out);", number(&setting)?));
                 }
                 "unique" => line(code, format!("unique(&{value}, {json:?}, at, out);")),
                 "items" => {}
@@ -78,8 +78,7 @@ fn field_checks(field: &FieldDescriptor, rules: Option<&DynamicMessage>, code: &
         let items = sub(repeated.as_ref(), "items");
         let mut inner = String::new();
         scalar_checks(&field.kind(), items.as_ref(), "item", "&At::Item(at, NAME, index)", &mut inner)?;
-        if let Some(name) = message_of_ours(&field.kind()) {
-            let _ = name;
+        if message_of_ours(&field.kind()).is_some() {
             inner.push_str("item.check(&At::Item(at, NAME, index), out);\n");
         }
         if !inner.is_empty() {
@@ -139,7 +138,7 @@ fn scalar_checks(
         Kind::Int32 => {
             for (rule, setting) in set_fields(sub(rules, "int32").as_ref()) {
                 match rule.as_str() {
-                    "gte" => line(code, format!("at_least(*({name}), {}, {at}, out);", number(&setting)?)),
+                    "gte" => line(code, format!("at_least({name}, {}, {at}, out);", number(&setting)?)),
                     other => return Err(format!("the rule int32.{other} is not supported")),
                 }
             }
@@ -147,13 +146,9 @@ fn scalar_checks(
         Kind::Enum(descriptor) => {
             for (rule, _) in set_fields(sub(rules, "enum").as_ref()) {
                 match rule.as_str() {
-                    "defined_only" => line(
-                        code,
-                        format!(
-                            "defined({}::try_from(*({name})).is_ok(), {at}, out);",
-                            rust_path(descriptor.full_name())
-                        ),
-                    ),
+                    "defined_only" => {
+                        line(code, format!("defined::<{}>({name}, {at}, out);", rust_path(descriptor.full_name())));
+                    }
                     other => return Err(format!("the rule enum.{other} is not supported")),
                 }
             }
@@ -164,9 +159,9 @@ fn scalar_checks(
     Ok(())
 }
 
-fn line(code: &mut String, text: String) {
+fn line(code: &mut String, text: impl AsRef<str>) {
     code.push_str("        ");
-    code.push_str(&text);
+    code.push_str(text.as_ref());
     code.push('\n');
 }
 

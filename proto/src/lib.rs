@@ -6,7 +6,9 @@
 
 pub mod codec;
 pub mod contract;
+pub mod json;
 pub mod status;
+pub mod tools;
 pub mod validation;
 
 use std::sync::LazyLock;

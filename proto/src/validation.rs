@@ -110,14 +110,14 @@ fn matches(value: &str, pattern: &LazyLock<Option<Regex>>, at: &At<'_>, out: &mu
     }
 }
 
-fn at_least(value: i32, limit: i32, at: &At<'_>, out: &mut Vec<Violation>) {
-    if value < limit {
+fn at_least(value: &i32, limit: i32, at: &At<'_>, out: &mut Vec<Violation>) {
+    if *value < limit {
         report(out, at, "OUT_OF_RANGE", format!("must be at least {limit}"));
     }
 }
 
-fn defined(known: bool, at: &At<'_>, out: &mut Vec<Violation>) {
-    if !known {
+fn defined<E: TryFrom<i32>>(value: &i32, at: &At<'_>, out: &mut Vec<Violation>) {
+    if E::try_from(*value).is_err() {
         report(out, at, "UNKNOWN_VALUE", "must be one of the values of its enum".to_owned());
     }
 }
