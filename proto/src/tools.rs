@@ -1,0 +1,133 @@
+//! The tools that an assistant may use: a name, the rpc behind it and what it can do to the user's
+//! tasks.
+//!
+//! A tool's arguments are the request of its rpc in JSON, its result is the answer. Which calls may
+//! run without asking is decided elsewhere, by [`Class`]; nothing here runs anything.
+
+use crate::contract::Method;
+
+/// One tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// What the assistant calls it.
+    pub name: &'static str,
+    /// The path of the rpc behind it.
+    pub path: &'static str,
+    /// What it can do.
+    pub class: Class,
+    /// What it is for, as a model is told.
+    pub description: &'static str,
+}
+
+/// What a tool can do to the user's tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Changes nothing.
+    Read,
+    /// Makes or changes one task; can be undone.
+    Write,
+    /// Takes something away.
+    Destructive,
+}
+
+/// Every tool.
+pub const TOOLS: [Tool; 8] = [
+    Tool {
+        name: "add_task",
+        path: "/errand.task.v1.TaskService/CreateTask",
+        class: Class::Write,
+        description: "Adds one task: a title, and if known a description, a priority, a due time and labels.",
+    },
+    Tool {
+        name: "get_task",
+        path: "/errand.task.v1.TaskService/GetTask",
+        class: Class::Read,
+        description: "Shows one task by its id.",
+    },
+    Tool {
+        name: "list_tasks",
+        path: "/errand.task.v1.TaskService/ListTasks",
+        class: Class::Read,
+        description: "Lists tasks page by page: open or completed ones, by due time, by label, or by the words in them.",
+    },
+    Tool {
+        name: "update_task",
+        path: "/errand.task.v1.TaskService/UpdateTask",
+        class: Class::Write,
+        description: "Changes the title, description, priority, due time or labels of one task by its id.",
+    },
+    Tool {
+        name: "complete_task",
+        path: "/errand.task.v1.TaskService/CompleteTask",
+        class: Class::Write,
+        description: "Marks one task as completed by its id.",
+    },
+    Tool {
+        name: "reopen_task",
+        path: "/errand.task.v1.TaskService/ReopenTask",
+        class: Class::Write,
+        description: "Marks one completed task as open again by its id.",
+    },
+    Tool {
+        name: "delete_task",
+        path: "/errand.task.v1.TaskService/DeleteTask",
+        class: Class::Destructive,
+        description: "Deletes one task by its id. It can be brought back for 30 days.",
+    },
+    Tool {
+        name: "undelete_task",
+        path: "/errand.task.v1.TaskService/UndeleteTask",
+        class: Class::Write,
+        description: "Brings one deleted task back by its id.",
+    },
+];
+
+impl Tool {
+    /// The tool of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Tool> {
+        TOOLS.iter().find(|tool| tool.name == name)
+    }
+
+    /// The contract of the rpc behind it.
+    #[must_use]
+    pub fn method(&self) -> Option<&'static Method> {
+        Method::find(self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{POOL, contract::Scope};
+
+    #[test]
+    fn every_tool_is_an_rpc_of_the_task_service() {
+        for tool in TOOLS {
+            let method = tool.method().unwrap_or_else(|| panic!("{} has no rpc", tool.name));
+            assert_eq!(method.service, "errand.task.v1.TaskService");
+            assert!(!method.server_streaming);
+            assert!(
+                POOL.get_message_by_name(method.input).is_some() && POOL.get_message_by_name(method.output).is_some()
+            );
+            assert_eq!(Tool::find(tool.name), Some(&tool).copied().as_ref(), "{} is not unique", tool.name);
+        }
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_called_a_read() {
+        for tool in TOOLS {
+            let method = tool.method().unwrap();
+            assert_eq!(tool.class == Class::Read, method.no_side_effects, "{}", tool.name);
+            assert_eq!(tool.class == Class::Read, method.scope == Scope::TasksRead, "{}", tool.name);
+            assert_eq!(tool.class != Class::Read, method.has_request_id, "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn a_name_that_differs_in_anything_is_no_tool() {
+        for name in ["", "Add_Task", "add_task ", "purge_tasks"] {
+            assert_eq!(Tool::find(name), None, "{name}");
+        }
+    }
+}
