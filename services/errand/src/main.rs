@@ -1,2 +1,19 @@
-//! The binary.
-fn main() {}
+//! The binary `errand`: every role of the suite and the commands to look after it.
+//!
+//! Code here wires and talks to the person at the terminal; what the suite can do is in the
+//! services' crates.
+
+mod cli;
+mod commands;
+mod compose;
+mod config;
+mod console;
+mod data;
+mod logs;
+mod roles;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os(), &config::source::Process)
+}

@@ -1,0 +1,3 @@
+//! stub
+use crate::{cli::{Failure, Keys}, config::Config};
+pub(crate) fn run(_config: &Config, _action: Keys) -> Result<(), Failure> { Ok(()) }

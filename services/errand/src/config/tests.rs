@@ -1,0 +1,154 @@
+//! Configuration from a faked environment.
+
+use std::{collections::HashMap, ffi::OsString, io, path::Path};
+
+use super::{source::Origin as From, *};
+
+#[derive(Default)]
+struct Fake {
+    variables: Vec<(OsString, OsString)>,
+    files: HashMap<&'static str, &'static str>,
+}
+
+impl Fake {
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    fn file(mut self, path: &'static str, text: &'static str) -> Self {
+        self.files.insert(path, text);
+        self
+    }
+
+    fn load(&self, flags: &[(&'static str, &str)]) -> Result<Config, Vec<String>> {
+        Config::load(self, flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.load(&[]).expect_err("should be refused")
+    }
+}
+
+impl Environment for Fake {
+    fn variables(&self) -> Vec<(OsString, OsString)> {
+        self.variables.clone()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let text = path.to_str().and_then(|path| self.files.get(path));
+        text.map(|text| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn home() -> Fake {
+    Fake::default().with("HOME", "/home/ann")
+}
+
+fn origin(config: &Config, key: &str) -> From {
+    config.effective.iter().find(|effective| effective.key.1 == key).unwrap().origin.clone()
+}
+
+#[test]
+fn nothing_given_is_the_laptop_shape() {
+    let config = home().load(&[]).unwrap();
+    assert_eq!(config.server.listen, LISTEN);
+    assert_eq!(config.server.drain_deadline, Duration::from_secs(10));
+    assert_eq!(config.data.dir, PathBuf::from("/home/ann/.local/share/errand"));
+    assert!(config.data.secret_key.is_none());
+    let origins: Vec<_> = config.server.allowed_origins.into_iter().map(|origin| origin.value).collect();
+    assert_eq!(origins, AllowedOrigin::this_machine());
+    assert!(config.effective.iter().all(|effective| effective.origin == From::Default));
+    let config = home().with("XDG_DATA_HOME", "/data").load(&[]).unwrap();
+    assert_eq!(config.data.dir, PathBuf::from("/data/errand"));
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+    let file = "[server]\nlisten = '127.0.0.1:1'\ndrain_deadline = '1s'\n[limits]\nmax_streams = 7\n";
+    let fake = home().file("/e.toml", file).with("ERRAND_CONFIG", "/e.toml").with("ERRAND_LISTEN", "127.0.0.1:2");
+    let config = fake.load(&[("ERRAND_LISTEN", "127.0.0.1:3")]).unwrap();
+    assert_eq!((config.server.listen.port(), origin(&config, "listen")), (3, From::Flag));
+    let config = fake.load(&[]).unwrap();
+    assert_eq!((config.server.listen.port(), origin(&config, "listen")), (2, From::Variable("ERRAND_LISTEN".into())));
+    assert_eq!(config.server.drain_deadline, Duration::from_secs(1));
+    assert_eq!((config.limits.max_streams, origin(&config, "max_streams")), (7, From::File("/e.toml".into())));
+    assert_eq!(origin(&config, "reflection"), From::Default);
+}
+
+#[test]
+fn every_fault_is_reported_with_its_place() {
+    let file = "[server]\nlisten = 'here'\nlisen = 1\n[lmits]\nmax_streams = 1\n";
+    let fake = home()
+        .file("/e.toml", file)
+        .with("ERRAND_CONFIG", "/e.toml")
+        .with("ERRAND_REFLECTON", "true")
+        .with("ERRAND_DRAIN_DEADLINE", "soon")
+        .with("OTHER", "x");
+    assert_eq!(
+        fake.faults(),
+        [
+            "/e.toml: server.listen: `here` is not an address and port such as 127.0.0.1:8080",
+            "ERRAND_DRAIN_DEADLINE: `soon` is not a time of at most an hour such as 10s or 500ms",
+            "ERRAND_REFLECTON: there is no such variable; did you mean ERRAND_REFLECTION?",
+            "/e.toml: there is no section [lmits]; did you mean limits?",
+            "/e.toml: there is no setting server.lisen; did you mean listen?",
+        ]
+    );
+    let faults = home().load(&[("ERRAND_MAX_STREAMS", "0")]).unwrap_err();
+    assert_eq!(faults, ["--max-streams: `0` is not a whole number above zero"]);
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_toml_is_a_fault() {
+    let fake = home().with("ERRAND_CONFIG", "/none.toml");
+    assert!(fake.faults()[0].starts_with("/none.toml: "));
+    let fake = home().with("ERRAND_CONFIG", "/e.toml").file("/e.toml", "server = [");
+    assert!(fake.faults()[0].starts_with("/e.toml: TOML parse error"));
+    let fake = home().with("ERRAND_CONFIG", "/e.toml").file("/e.toml", "server = 1");
+    assert_eq!(fake.faults(), ["/e.toml: server is a section: write [server] above its settings"]);
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_a_fault_only_when_it_is_ours() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = OsString::from_vec(vec![0xff]);
+    let mut fake = home();
+    fake.variables.push(("ERRAND_LISTEN".into(), bytes.clone()));
+    fake.variables.push(("LS_COLORS".into(), bytes));
+    assert_eq!(fake.faults(), ["ERRAND_LISTEN: the value is not UTF-8"]);
+}
+
+#[test]
+fn beyond_this_machine_plaintext_must_be_said_out_loud() {
+    let fake = home().with("ERRAND_LISTEN", "0.0.0.0:8080");
+    assert!(fake.faults()[0].contains("--plaintext"));
+    assert_eq!(fake.load(&[("ERRAND_PLAINTEXT", "true")]).unwrap().server.local_url(), "http://127.0.0.1:8080");
+    assert!(home().with("ERRAND_LISTEN", "[::1]:8080").load(&[]).is_ok());
+}
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn a_secret_comes_from_a_variable_or_a_file_but_not_both() {
+    let expose = |fake: &Fake| fake.load(&[]).unwrap().data.secret_key.unwrap().expose_secret().to_owned();
+    assert_eq!(expose(&home().with("ERRAND_SECRET_KEY", SECRET)), SECRET);
+    let from_file = home().with("ERRAND_SECRET_KEY_FILE", "/run/key").file("/run/key", "0123456789abcdef0123456789abcdef\n");
+    assert_eq!(expose(&from_file), SECRET);
+    let both = from_file.with("ERRAND_SECRET_KEY", SECRET);
+    assert_eq!(both.faults(), ["ERRAND_SECRET_KEY: give the secret or the file that holds it, not both"]);
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let config = home().with("ERRAND_SECRET_KEY", SECRET).load(&[]).unwrap();
+    assert!(!format!("{config:?}").contains(SECRET));
+    let faults = home().with("ERRAND_SECRET_KEY", "too short").faults();
+    assert_eq!(faults, ["ERRAND_SECRET_KEY: a secret needs at least 32 bytes"]);
+}
+
+#[test]
+fn without_a_home_the_data_folder_must_be_named() {
+    assert!(Fake::default().faults()[0].contains("--data-dir"));
+    assert!(Fake::default().with("ERRAND_DATA_DIR", "/data").load(&[]).is_ok());
+}
