@@ -1,1 +1,76 @@
-//! Placeholder.
+//! The edge: the one door that faces the network.
+//!
+//! It serves native gRPC, gRPC-Web and `/healthz` on one port and passes calls on to the roles. It
+//! decides nothing about tasks, users or messages and decodes no message: a call is checked for
+//! who it comes from, how large it is and who sends it, then handed on byte for byte. Services
+//! verify the token again; the edge is not trusted. REST, Connect, MCP and rate limits get their
+//! own face or layer beside the ones that are here.
+
+mod faces;
+mod forward;
+mod layers;
+mod refusal;
+mod router;
+
+use std::{convert::Infallible, sync::Arc};
+
+use errand_chassis::{
+    clock::Clock,
+    health::Health,
+    token::Verifier,
+    upstream::{BoxError, Upstream},
+};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+use layers::{
+    Answer, Through,
+    cors::Cors,
+    headers::{RequestIds, Stripping},
+    limits::Limits,
+    token::Tokens,
+};
+use router::Router;
+
+pub use layers::{cors::AllowedOrigin, headers::Network};
+pub use router::Upstreams;
+
+/// What an operator may choose about the edge.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which web pages may call (`ERRAND_GATEWAY_ALLOWED_ORIGINS`); by default those of this machine.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Whose `x-forwarded-for` is believed (`ERRAND_TRUSTED_PROXIES`); by default nobody's.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { allowed_origins: AllowedOrigin::this_machine(), trusted_proxies: Vec::new() }
+    }
+}
+
+/// The whole edge as one service, for a server to feed. `health` is what `/healthz` tells.
+#[must_use]
+pub fn edge(
+    config: Config,
+    upstreams: Upstreams,
+    verifier: Arc<Verifier>,
+    clock: Arc<dyn Clock>,
+    health: Health,
+) -> Upstream {
+    // The order of a call, outermost first. CORS stands outside the limits, because a web page can
+    // read an error only when it carries the CORS headers.
+    let edge = ServiceBuilder::new()
+        .layer(Through::new(RequestIds::new(clock)))
+        .layer(Through::new(Cors::new(config.allowed_origins)))
+        .layer(Through::new(Limits))
+        .layer(Through::new(Stripping::new(config.trusted_proxies)))
+        .layer(Through::new(Tokens::new(verifier)))
+        .service(Router::new(upstreams, health));
+    let edge = Arc::new(edge);
+    let service = service_fn(move |request| {
+        let edge = edge.clone();
+        async move { Ok::<_, Infallible>(edge.answer(request).await) }
+    });
+    Upstream::new(service.map_err(BoxError::from))
+}

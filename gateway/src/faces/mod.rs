@@ -1,0 +1,5 @@
+//! The ways in which a call may arrive: one module each, and none knows another.
+
+pub(crate) mod grpc;
+pub(crate) mod grpc_web;
+pub(crate) mod health;
