@@ -1,1 +1,202 @@
-//! Placeholder.
+//! Accounts, sessions and the keys that prove who is calling.
+//!
+//! [`domain`] has the rules, [`app`] decides, [`store`] keeps, [`grpc`] speaks; [`passwords`] hashes
+//! and [`keys`] signs. This file wires them into a [`Role`]. What a caller may do is not decided
+//! here but in the contract, and checked before a call arrives.
+
+pub mod app;
+pub mod domain;
+pub mod error;
+pub mod grpc;
+pub mod keys;
+pub mod passwords;
+pub mod store;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use errand_chassis::{clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes};
+use errand_proto::auth::auth_service_server::AuthServiceServer;
+use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
+
+use app::{App, Throttles};
+use grpc::Grpc;
+use keys::{Keys, refresh::RefreshKey};
+use passwords::Passwords;
+use store::{Store, sqlite::Sqlite};
+
+/// The schema of the SQLite file, step by step.
+pub const MIGRATIONS: &[errand_storage::Migration] = store::sqlite::MIGRATIONS;
+
+/// How often the signing keys are read again, so that a key that another process made is published
+/// long before it signs, and a retired one is forgotten.
+const KEYS_EVERY: Duration = Duration::from_secs(30);
+
+/// What the role needs from outside.
+#[derive(Debug, Clone)]
+pub struct Dependencies {
+    /// The time, and ids.
+    pub clock: Arc<dyn Clock>,
+    /// The role's secret.
+    pub secret: Secret,
+    /// Where the public keys are published.
+    pub keys: KeySet,
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Memory of one password hash, in KiB; 19456 unless set, and never less.
+    pub password_memory_kib: u32,
+    /// Passes of one password hash; 2 unless set, and never fewer.
+    pub password_passes: u32,
+    /// Threads that hash, one hash at a time each; 0, unless set, is one for each core.
+    pub password_threads: usize,
+    /// Hashes that may wait; 256 unless set.
+    pub password_queue: usize,
+    /// Sign-ups a minute for one e-mail address; 5 unless set.
+    pub sign_ups_per_email: u32,
+    /// Sign-ups a minute from one network address; 20 unless set.
+    pub sign_ups_per_address: u32,
+}
+
+/// Why the role can not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file does not open, or has another schema.
+    #[error(transparent)]
+    Storage(#[from] errand_storage::Error),
+    /// The signing keys do not open.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
+    /// The hashing threads do not start.
+    #[error(transparent)]
+    Passwords(#[from] passwords::Error),
+    /// The page key is refused.
+    #[error(transparent)]
+    Pages(#[from] errand_chassis::Error),
+}
+
+/// The role, open.
+#[derive(Debug)]
+pub struct Role {
+    app: Arc<App>,
+    sqlite: Sqlite,
+    reader: AbortHandle,
+}
+
+/// Opens the role on a SQLite file that has been migrated. Makes the first signing key, and
+/// publishes the keys before it returns.
+///
+/// # Errors
+/// When the file, its schema or the secret are not the right ones.
+pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
+    let Dependencies { clock, secret, keys: published } = dependencies;
+    let sqlite = Sqlite::open(path)?;
+    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let keys = Keys::read(store.clone(), &secret, clock.clone(), published).await?;
+    keys.ensure().await?;
+    let app = Arc::new(App {
+        store,
+        passwords: Passwords::new(config.hashing())?,
+        keys,
+        refresh: RefreshKey::new(&secret),
+        pages: PageTokens::new(&secret, clock.clone())?,
+        throttles: Throttles::new(config.sign_ups_per_email, config.sign_ups_per_address),
+        clock,
+    });
+    let reader = tokio::spawn(read_keys(app.clone())).abort_handle();
+    Ok(Role { app, sqlite, reader })
+}
+
+/// The signing keys in the file of a role that is not running.
+///
+/// # Errors
+/// When the file, its schema or the secret are not the right ones.
+pub async fn list_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<Vec<keys::Listed>, Error> {
+    let sqlite = Sqlite::open(path)?;
+    let keys = Keys::read(Arc::new(sqlite.clone()), secret, clock, KeySet::empty()).await?.list();
+    sqlite.close().await;
+    Ok(keys)
+}
+
+/// Makes a new signing key in the file of a role that is not running; answers its name. It is
+/// published from the next start on and signs ten minutes from now.
+///
+/// # Errors
+/// When the file, its schema or the secret are not the right ones.
+pub async fn rotate_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<String, Error> {
+    let sqlite = Sqlite::open(path)?;
+    let keys = Keys::read(Arc::new(sqlite.clone()), secret, clock, KeySet::empty()).await?;
+    let kid = keys.rotate().await?;
+    sqlite.close().await;
+    Ok(kid)
+}
+
+async fn read_keys(app: Arc<App>) {
+    let mut every = tokio::time::interval(KEYS_EVERY);
+    loop {
+        every.tick().await;
+        if let Err(error) = app.keys.refresh().await {
+            tracing::warn!(error = %error, "the signing keys could not be read again; those that are known stay");
+        }
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The role's services.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new().add(AuthServiceServer::new(Grpc::new(self.app.clone())))
+    }
+
+    /// The service itself, for who wants to look inside.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Takes no more calls, finishes writes that wait and closes the file.
+    pub async fn close(&self) {
+        self.reader.abort();
+        self.app.passwords.close();
+        self.sqlite.close().await;
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    fn hashing(&self) -> passwords::Settings {
+        let defaults = passwords::Settings::default();
+        passwords::Settings {
+            memory: self.password_memory_kib,
+            passes: self.password_passes,
+            threads: if self.password_threads == 0 { defaults.threads } else { self.password_threads },
+            queue: self.password_queue,
+            idle: defaults.idle,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            password_memory_kib: passwords::LEAST_MEMORY,
+            password_passes: passwords::FEWEST_PASSES,
+            password_threads: 0,
+            password_queue: 256,
+            sign_ups_per_email: 5,
+            sign_ups_per_address: 20,
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! Argon2id on threads of its own.
+//!
+//! A hash needs 19 MiB that must be touched throughout, so the threads, one per core, keep their
+//! memory from one hash to the next and give it back when nothing was asked of them for a while. The
+//! queue is bounded: more than it holds is refused at once rather than late. What nobody waits for
+//! any more is not hashed. Hashes are PHC strings; which passwords are allowed is decided in `domain`.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use argon2::{
+    ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt},
+};
+use aws_lc_rs::constant_time;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
+
+use crate::domain::account::PasswordHash;
+
+/// The least memory of a hash, in KiB.
+pub const LEAST_MEMORY: u32 = 19_456;
+/// The fewest passes of a hash.
+pub const FEWEST_PASSES: u32 = 2;
+
+/// How long a thread keeps its memory when it has nothing to do.
+const IDLE: Duration = Duration::from_secs(10);
+const SALT_LENGTH: usize = 16;
+const HASH_LENGTH: usize = 32;
+
+/// Why there is no hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Too many wait already, or it is closing.
+    #[error("too many passwords are waiting to be hashed")]
+    Overloaded,
+    /// The hash function refused its parameters, or a thread could not be started.
+    #[error("password hashing failed: {0}")]
+    Failed(&'static str),
+}
+
+/// Whether a password is the one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not.
+    Wrong,
+    /// It is.
+    Right,
+    /// It is, and its hash was made with weaker parameters than are used now.
+    RightButWeak,
+}
+
+/// How to hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Memory of one hash, in KiB.
+    pub memory: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Threads; one hash at a time each.
+    pub threads: usize,
+    /// Hashes that may wait.
+    pub queue: usize,
+    /// How long a thread without work keeps its memory.
+    pub idle: Duration,
+}
+
+/// The hashing threads. They end when this is dropped or closed.
+pub struct Passwords {
+    shared: Arc<Shared>,
+    params: Params,
+    /// What a password is compared with when there is no account, so that this costs the same.
+    dummy: PasswordHash,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    limit: usize,
+    ready: Condvar,
+    hashes: AtomicU64,
+    holding: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+enum Job {
+    Hash(SecretString, Params, oneshot::Sender<Result<PasswordHash, Error>>),
+    Verify(SecretString, PasswordHash, Params, oneshot::Sender<Result<Verdict, Error>>),
+}
+
+enum Next {
+    Job(Job),
+    Idle,
+    Closed,
+}
+
+// === impl Passwords ===
+
+impl Passwords {
+    /// Starts the threads. Parameters below the floor are raised to it.
+    ///
+    /// # Errors
+    /// When a thread can not be started.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let memory = settings.memory.max(LEAST_MEMORY);
+        let passes = settings.passes.max(FEWEST_PASSES);
+        let params = Params::new(memory, passes, 1, Some(HASH_LENGTH)).map_err(failed)?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            limit: settings.queue,
+            ready: Condvar::new(),
+            hashes: AtomicU64::new(0),
+            holding: AtomicUsize::new(0),
+        });
+        let dummy = phc(&params, &[0; SALT_LENGTH], &[0; HASH_LENGTH])?;
+        let passwords = Self { shared, params, dummy };
+        for index in 0..settings.threads.max(1) {
+            let shared = passwords.shared.clone();
+            thread::Builder::new()
+                .name(format!("password{index}"))
+                .spawn(move || shared.work(settings.idle))
+                .map_err(|_| Error::Failed("a thread could not be started"))?;
+        }
+        Ok(passwords)
+    }
+
+    /// Hashes a password.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.push(Job::Hash(password, self.params.clone(), answer))?;
+        answered.await.unwrap_or(Err(Error::Overloaded))
+    }
+
+    /// Compares a password with a hash; with none it is wrong, after the same work.
+    ///
+    /// # Errors
+    /// When too many wait already, or the hash is none that is understood.
+    pub async fn verify(&self, password: SecretString, hash: Option<&PasswordHash>) -> Result<Verdict, Error> {
+        let (answer, answered) = oneshot::channel();
+        let against = hash.unwrap_or(&self.dummy).clone();
+        self.shared.push(Job::Verify(password, against, self.params.clone(), answer))?;
+        let verdict = answered.await.unwrap_or(Err(Error::Overloaded))?;
+        Ok(if hash.is_some() { verdict } else { Verdict::Wrong })
+    }
+
+    /// How many hashes have been made.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.shared.hashes.load(Ordering::Relaxed)
+    }
+
+    /// How many threads hold memory now.
+    #[must_use]
+    pub fn holding(&self) -> usize {
+        self.shared.holding.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more and lets what waits go unanswered.
+    pub fn close(&self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        queue.jobs.clear();
+        self.shared.ready.notify_all();
+    }
+}
+
+impl Drop for Passwords {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            memory: LEAST_MEMORY,
+            passes: FEWEST_PASSES,
+            threads: thread::available_parallelism().map_or(2, usize::from),
+            queue: 256,
+            idle: IDLE,
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), Error> {
+        let mut queue = self.lock();
+        if queue.closed || queue.jobs.len() >= self.limit {
+            return Err(Error::Overloaded);
+        }
+        queue.jobs.push_back(job);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// The next job that somebody waits for; `Idle` when there was none for so long.
+    fn next(&self, patience: Option<Duration>) -> Next {
+        let mut queue = self.lock();
+        loop {
+            while let Some(job) = queue.jobs.pop_front() {
+                if !job.is_abandoned() {
+                    return Next::Job(job);
+                }
+            }
+            if queue.closed {
+                return Next::Closed;
+            }
+            queue = match patience {
+                None => self.ready.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    let (queue, waited) =
+                        self.ready.wait_timeout(queue, patience).unwrap_or_else(PoisonError::into_inner);
+                    if waited.timed_out() && queue.jobs.is_empty() && !queue.closed {
+                        return Next::Idle;
+                    }
+                    queue
+                }
+            };
+        }
+    }
+
+    fn work(&self, idle: Duration) {
+        let mut memory: Vec<Block> = Vec::new();
+        loop {
+            let holds = !memory.is_empty();
+            match self.next(holds.then_some(idle)) {
+                Next::Job(job) => {
+                    if !holds {
+                        self.holding.fetch_add(1, Ordering::Relaxed);
+                    }
+                    job.run(&mut memory);
+                    self.hashes.fetch_add(1, Ordering::Relaxed);
+                }
+                Next::Idle => {
+                    memory = Vec::new();
+                    self.holding.fetch_sub(1, Ordering::Relaxed);
+                }
+                Next::Closed => return,
+            }
+        }
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Job::Hash(_, _, answer) => answer.is_closed(),
+            Job::Verify(_, _, _, answer) => answer.is_closed(),
+        }
+    }
+
+    fn run(self, memory: &mut Vec<Block>) {
+        match self {
+            Job::Hash(password, params, answer) => {
+                let _ = answer.send(hash(&password, &params, memory));
+            }
+            Job::Verify(password, against, params, answer) => {
+                let _ = answer.send(verify(&password, &against, &params, memory));
+            }
+        }
+    }
+}
+
+fn hash(password: &SecretString, params: &Params, memory: &mut Vec<Block>) -> Result<PasswordHash, Error> {
+    let mut salt = [0; SALT_LENGTH];
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| Error::Failed("the system has no randomness"))?;
+    let output = digest(password, &salt, Version::V0x13, params, memory)?;
+    phc(params, &salt, &output)
+}
+
+fn verify(
+    password: &SecretString,
+    against: &PasswordHash,
+    now: &Params,
+    memory: &mut Vec<Block>,
+) -> Result<Verdict, Error> {
+    let stored = Phc::new(against.as_str()).map_err(|_| Error::Failed("a stored hash is no PHC string"))?;
+    let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
+        return Err(Error::Failed("a stored hash has no salt or no hash"));
+    };
+    if stored.algorithm != ARGON2ID_IDENT {
+        return Err(Error::Failed("a stored hash is not of argon2id"));
+    }
+    let params = Params::try_from(&stored).map_err(|_| Error::Failed("a stored hash has unknown parameters"))?;
+    let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from).map_err(failed)?;
+    let mut output = vec![0; expected.len()];
+    fill(password, salt.as_ref(), version, &params, memory, &mut output)?;
+    if constant_time::verify_slices_are_equal(&output, expected.as_ref()).is_err() {
+        return Ok(Verdict::Wrong);
+    }
+    let is_weak = params.m_cost() < now.m_cost() || params.t_cost() < now.t_cost() || version != Version::V0x13;
+    Ok(if is_weak { Verdict::RightButWeak } else { Verdict::Right })
+}
+
+fn digest(
+    password: &SecretString,
+    salt: &[u8],
+    version: Version,
+    params: &Params,
+    memory: &mut Vec<Block>,
+) -> Result<[u8; HASH_LENGTH], Error> {
+    let mut output = [0; HASH_LENGTH];
+    fill(password, salt, version, params, memory, &mut output)?;
+    Ok(output)
+}
+
+fn fill(
+    password: &SecretString,
+    salt: &[u8],
+    version: Version,
+    params: &Params,
+    memory: &mut Vec<Block>,
+    output: &mut [u8],
+) -> Result<(), Error> {
+    if memory.len() < params.block_count() {
+        memory.resize(params.block_count(), Block::new());
+    }
+    Argon2::new(Algorithm::Argon2id, version, params.clone())
+        .hash_password_into_with_memory(password.expose_secret().as_bytes(), salt, output, memory)
+        .map_err(failed)
+}
+
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> Result<PasswordHash, Error> {
+    let unwritable = |_| Error::Failed("the hash can not be written down");
+    let phc = Phc {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(|_| Error::Failed("the parameters can not be written down"))?,
+        salt: Some(Salt::new(salt).map_err(unwritable)?),
+        hash: Some(Output::new(output).map_err(unwritable)?),
+    };
+    Ok(PasswordHash::new(phc.to_string()))
+}
+
+fn failed(_: argon2::Error) -> Error {
+    Error::Failed("the parameters are refused")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwords(settings: Settings) -> Passwords {
+        Passwords::new(Settings { threads: 2, ..settings }).unwrap()
+    }
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    /// A hash as an earlier version may have made it.
+    fn weak(password: &str) -> PasswordHash {
+        let params = Params::new(64, 1, 1, Some(HASH_LENGTH)).unwrap();
+        let mut memory = Vec::new();
+        let output = digest(&secret(password), &[7; 16], Version::V0x13, &params, &mut memory).unwrap();
+        phc(&params, &[7; 16], &output).unwrap()
+    }
+
+    #[tokio::test]
+    async fn r_014_a_hash_is_argon2id_with_at_least_19_mib_two_passes_and_its_own_salt() {
+        let passwords = passwords(Settings { memory: 1, passes: 1, ..Settings::default() });
+        let one = passwords.hash(secret("correct horse")).await.unwrap();
+        let two = passwords.hash(secret("correct horse")).await.unwrap();
+        assert!(one.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.as_str());
+        assert_ne!(one, two);
+        for hash in [one, two] {
+            assert_eq!(passwords.verify(secret("correct horse"), Some(&hash)).await, Ok(Verdict::Right));
+            assert_eq!(passwords.verify(secret("correct hors"), Some(&hash)).await, Ok(Verdict::Wrong));
+        }
+    }
+
+    #[tokio::test]
+    async fn r_014_a_right_password_under_old_parameters_says_so() {
+        let passwords = passwords(Settings::default());
+        assert_eq!(
+            passwords.verify(secret("correct horse"), Some(&weak("correct horse"))).await,
+            Ok(Verdict::RightButWeak)
+        );
+        assert_eq!(passwords.verify(secret("battery"), Some(&weak("correct horse"))).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn the_published_vector_of_another_implementation_is_verified() {
+        // From the tests of the reference implementation: argon2id, 64 MiB, two passes, "password", "somesalt".
+        let reference = PasswordHash::new(
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc".into(),
+        );
+        let passwords = passwords(Settings::default());
+        assert_eq!(passwords.verify(secret("password"), Some(&reference)).await, Ok(Verdict::Right));
+    }
+
+    #[tokio::test]
+    async fn r_011_passwords_that_agree_in_their_first_72_bytes_are_two() {
+        let passwords = passwords(Settings::default());
+        let long = "a".repeat(72);
+        let hash = passwords.hash(secret(&format!("{long}1"))).await.unwrap();
+        for (other, verdict) in
+            [("1", Verdict::Right), ("2", Verdict::Wrong), ("", Verdict::Wrong), ("1 ", Verdict::Wrong)]
+        {
+            assert_eq!(passwords.verify(secret(&format!("{long}{other}")), Some(&hash)).await, Ok(verdict), "{other}");
+        }
+        assert_eq!(passwords.verify(secret(&format!("{}1", "A".repeat(72))), Some(&hash)).await, Ok(Verdict::Wrong));
+    }
+
+    #[tokio::test]
+    async fn r_005_no_account_costs_exactly_one_hash_and_is_never_right() {
+        let passwords = passwords(Settings::default());
+        for password in ["", "password", "\0"] {
+            let before = passwords.hashes();
+            assert_eq!(passwords.verify(secret(password), None).await, Ok(Verdict::Wrong));
+            assert_eq!(passwords.hashes(), before + 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_more_than_the_queue_holds_is_refused_at_once() {
+        let passwords = passwords(Settings { queue: 0, ..Settings::default() });
+        assert_eq!(passwords.hash(secret("correct horse")).await, Err(Error::Overloaded));
+        assert_eq!(passwords.verify(secret("correct horse"), None).await, Err(Error::Overloaded));
+        assert_eq!(passwords.hashes(), 0);
+    }
+
+    #[tokio::test]
+    async fn memory_is_made_at_the_first_hash_and_given_back_when_idle() {
+        let passwords = passwords(Settings { idle: Duration::from_millis(1), ..Settings::default() });
+        assert_eq!(passwords.holding(), 0);
+        for _ in 0..2 {
+            passwords.hash(secret("correct horse")).await.unwrap();
+            let given_back = async {
+                while passwords.holding() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), given_back).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn sixty_four_at_once_are_all_answered() {
+        let passwords = Arc::new(passwords(Settings::default()));
+        let hash = weak("correct horse");
+        let tasks: Vec<_> = (0..64)
+            .map(|_| {
+                let (passwords, hash) = (passwords.clone(), hash.clone());
+                tokio::spawn(async move { passwords.verify(secret("correct horse"), Some(&hash)).await })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(Verdict::RightButWeak));
+        }
+        assert_eq!(passwords.hashes(), 64);
+    }
+
+    #[tokio::test]
+    async fn after_closing_nothing_is_hashed() {
+        let passwords = passwords(Settings::default());
+        passwords.close();
+        assert_eq!(passwords.hash(secret("correct horse")).await, Err(Error::Overloaded));
+    }
+
+    #[tokio::test]
+    async fn a_stored_hash_that_is_none_is_an_error_and_no_verdict() {
+        let passwords = passwords(Settings::default());
+        for stored in [
+            "",
+            "plain",
+            "$2b$12$abc",
+            "$argon2id$v=19$m=64,t=1,p=1",
+            "$argon2i$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+        ] {
+            let verdict = passwords.verify(secret("correct horse"), Some(&PasswordHash::new(stored.into()))).await;
+            assert!(matches!(verdict, Err(Error::Failed(_))), "{stored}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Where accounts, sessions and signing keys are kept, as the rest of the service sees it.
+//!
+//! Every method is one transaction and takes the owner first. Four have none, because they are how
+//! an owner is found or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
+//! [`Store::signing_keys`] and [`Store::add_signing_key`]. Writes only compare and store: each names
+//! what it expects to find, and a write that finds something else changes nothing and says so, so
+//! that `app` reads and decides again. What is written, and whether it may be, is decided there.
+//!
+//! Every write appends its changes to the owner's log. Two do not, as nothing in them is for a
+//! reader of the log: the rotation of a refresh token, and the dropping of sessions that expired.
+
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use errand_changelog::{Change, Origin, Record, Seq, UserId};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    Subject,
+    account::{Account, PasswordHash},
+    session::{Ending, Session},
+};
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Too much is waiting, or it is closing.
+    #[error("the store is busy")]
+    Busy,
+    /// There is no room left.
+    #[error("the store is full")]
+    Full,
+    /// A write was sent and its end is not known.
+    #[error("it is unknown whether the write was stored")]
+    OutcomeUnknown,
+    /// A row breaks an invariant.
+    #[error("inconsistent row in {table}: {column} of {key}")]
+    Inconsistent {
+        /// Where it is.
+        table: &'static str,
+        /// What is wrong.
+        column: &'static str,
+        /// Which row it is.
+        key: String,
+    },
+    /// Anything else; for the log, never for a client.
+    #[error("the store failed")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A session and the proof of its newest refresh token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The session.
+    pub session: Session,
+    /// SHA-256 of the secret of its newest refresh token.
+    pub secret_hash: [u8; 32],
+}
+
+/// What is read before a profile is changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// The account; none when there is none.
+    pub account: Option<Account>,
+    /// What is kept under the id of the request.
+    pub record: Option<Record>,
+}
+
+/// An account that begins, with its first session.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// The account. Its version is given by the store.
+    pub account: Account,
+    /// What all spellings of its e-mail address have in common.
+    pub email_key: String,
+    /// The hash of its password.
+    pub password: PasswordHash,
+    /// The first session.
+    pub held: Held,
+}
+
+/// A session that begins.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The session.
+    pub held: Held,
+    /// The hash that the password was verified with; it must still be the one.
+    pub verified: PasswordHash,
+    /// The hash to put in its place.
+    pub upgraded: Option<PasswordHash>,
+}
+
+/// What a profile change came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// It is stored; this is the account now.
+    Done(Account),
+    /// The request was seen before; this is kept of it.
+    Known(Record),
+    /// The account is no longer at the expected version.
+    Stale,
+}
+
+/// A private key as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// Its name.
+    pub kid: String,
+    /// When it was made.
+    pub create_time: Timestamp,
+    /// Signs from then on.
+    pub not_before: Timestamp,
+    /// No longer published from then on; none for the newest key.
+    pub not_after: Option<Timestamp>,
+    /// The private key, encrypted.
+    pub sealed: Vec<u8>,
+}
+
+/// Keeps accounts, sessions and signing keys.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Whose the e-mail address with this key is. Without an owner: this is how one is found.
+    async fn owner_of_email(&self, key: &str) -> Result<Option<UserId>, Error>;
+
+    /// Whose the session with this id is. Without an owner: this is how one is found.
+    async fn owner_of_session(&self, id: Uuid) -> Result<Option<UserId>, Error>;
+
+    /// Every signing key, the newest last. They belong to nobody.
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>, Error>;
+
+    /// Adds the newest signing key, says when those before it end, and forgets those that have ended
+    /// by `now`. They belong to nobody.
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp, now: Timestamp) -> Result<(), Error>;
+
+    /// Makes an account with its first session; none when its address is taken.
+    async fn sign_up(&self, owner: UserId, beginning: Beginning, origin: Origin) -> Result<Option<Account>, Error>;
+
+    /// The account, and what is kept of a request if one is named.
+    async fn account(&self, owner: UserId, request: Option<&str>) -> Result<Before, Error>;
+
+    /// The account and the hash of its password.
+    async fn credential(&self, owner: UserId) -> Result<Option<(Account, PasswordHash)>, Error>;
+
+    /// The write door of the profile. `after` carries the version that it expects to replace; when it
+    /// equals what is there nothing is appended, but the request is kept.
+    async fn update(&self, owner: UserId, after: Account, origin: Origin, now: Timestamp) -> Result<Committed, Error>;
+
+    /// Puts `hash` in the place of `verified` and ends every session but `keep`; false when `verified`
+    /// is no longer the hash.
+    async fn change_password(
+        &self,
+        owner: UserId,
+        verified: PasswordHash,
+        hash: PasswordHash,
+        keep: Uuid,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Adds a session, drops those that have expired, and ends the oldest when there are too many;
+    /// the account, or none when the verified hash is no longer the one.
+    async fn open_session(
+        &self,
+        owner: UserId,
+        opening: Opening,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Option<Account>, Error>;
+
+    /// A session with its proof, and the account that it belongs to.
+    async fn session(&self, owner: UserId, id: Uuid) -> Result<Option<(Held, Account)>, Error>;
+
+    /// Compare and swap: puts `next` in place of the session when that is still at the generation
+    /// before; false when it is not, or is gone.
+    async fn rotate(&self, owner: UserId, next: Held) -> Result<bool, Error>;
+
+    /// Ends a session; false when there is none.
+    async fn end_session(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        ending: Ending,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Drops a session that has expired.
+    async fn drop_expired(&self, owner: UserId, now: Timestamp) -> Result<(), Error>;
+
+    /// Open sessions, newest first, from the one before `after` on.
+    async fn sessions(
+        &self,
+        owner: UserId,
+        after: Option<Uuid>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Session>, Error>;
+
+    /// The owner's log after a place in it.
+    async fn changes(&self, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Subject>>, Error>;
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedKey").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}

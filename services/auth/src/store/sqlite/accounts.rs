@@ -1,0 +1,160 @@
+//! Accounts: rows of `users` and `emails`.
+
+use errand_changelog::{Origin, UserId};
+use errand_storage::{Outcome, sqlite::micros};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use uuid::Uuid;
+
+use super::{Result, append, check_owner, inconsistent, keep, record, sessions, take_places, time, to_json};
+use crate::{
+    domain::{
+        Subject,
+        account::{Account, PasswordHash},
+        session::Ending,
+    },
+    store::{Beginning, Committed},
+};
+
+pub(super) fn owner_of_email(connection: &Connection, key: &str) -> Result<Option<UserId>> {
+    let mut statement = connection.prepare_cached("SELECT owner FROM emails WHERE key = :key")?;
+    let owner: Option<Uuid> = statement.query_row(named_params! { ":key": key }, |row| row.get("owner")).optional()?;
+    Ok(owner.map(UserId::from))
+}
+
+pub(super) fn account(connection: &Connection, owner: UserId) -> Result<Option<Account>> {
+    Ok(credential(connection, owner)?.map(|(account, _)| account))
+}
+
+pub(super) fn credential(connection: &Connection, owner: UserId) -> Result<Option<(Account, PasswordHash)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT owner, email, password_hash, display_name, time_zone, version, create_time, update_time
+         FROM users WHERE owner = :owner",
+    )?;
+    let mut rows = statement.query(named_params! { ":owner": owner.as_uuid() })?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    check_owner(row, owner, "users")?;
+    Ok(Some((decode(row, owner)?, PasswordHash::new(row.get("password_hash")?))))
+}
+
+pub(super) fn sign_up(
+    connection: &Connection,
+    owner: UserId,
+    beginning: &Beginning,
+    origin: &Origin,
+) -> Result<Outcome<Option<Account>>> {
+    let now = beginning.account.create_time;
+    let seq = take_places(connection, owner, 2)?;
+    let account = Account { id: owner, version: seq, ..beginning.account.clone() };
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO users (owner, email, password_hash, display_name, time_zone, version, create_time, update_time)
+         VALUES (:owner, :email, :password_hash, :display_name, :time_zone, :version, :create_time, :update_time)",
+    )?;
+    statement.execute(named_params! {
+        ":owner": owner.as_uuid(),
+        ":email": account.email,
+        ":password_hash": beginning.password.as_str(),
+        ":display_name": account.display_name,
+        ":time_zone": account.time_zone,
+        ":version": account.version,
+        ":create_time": micros(account.create_time),
+        ":update_time": micros(account.update_time),
+    })?;
+    let mut statement = connection
+        .prepare_cached("INSERT INTO emails (key, owner) VALUES (:key, :owner) ON CONFLICT (key) DO NOTHING")?;
+    if statement.execute(named_params! { ":key": beginning.email_key, ":owner": owner.as_uuid() })? == 0 {
+        return Ok(Outcome::Discard(None));
+    }
+    sessions::insert(connection, owner, &beginning.held)?;
+    let (user, session) = (Subject::Account(account.clone()), Subject::Session(beginning.held.session.clone()));
+    append(connection, owner, seq, "sign_up", (None, Some(&user)), origin, now)?;
+    append(connection, owner, seq + 1, "log_in", (None, Some(&session)), origin, now)?;
+    Ok(Outcome::Commit(Some(account)))
+}
+
+pub(super) fn update(
+    connection: &Connection,
+    owner: UserId,
+    after: &Account,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Outcome<Committed>> {
+    if let Some(request) = &origin.request
+        && let Some(record) = record(connection, owner, &request.id)?
+    {
+        return Ok(Outcome::Discard(Committed::Known(record)));
+    }
+    let Some(before) = account(connection, owner)?.filter(|before| before.version == after.version) else {
+        return Ok(Outcome::Discard(Committed::Stale));
+    };
+    let mut after = after.clone();
+    if after != before {
+        after.version = take_places(connection, owner, 1)?;
+        let mut statement = connection.prepare_cached(
+            "UPDATE users SET display_name = :display_name, time_zone = :time_zone, version = :version,
+             update_time = :update_time WHERE owner = :owner",
+        )?;
+        statement.execute(named_params! {
+            ":owner": owner.as_uuid(),
+            ":display_name": after.display_name,
+            ":time_zone": after.time_zone,
+            ":version": after.version,
+            ":update_time": micros(after.update_time),
+        })?;
+        let (before, now_is) = (Subject::Account(before), Subject::Account(after.clone()));
+        append(connection, owner, after.version, "update_me", (Some(&before), Some(&now_is)), origin, now)?;
+    }
+    keep(connection, owner, origin, to_json(&after)?.as_bytes(), now)?;
+    Ok(Outcome::Commit(Committed::Done(after)))
+}
+
+pub(super) fn change_password(
+    connection: &Connection,
+    owner: UserId,
+    (verified, hash): (&PasswordHash, &PasswordHash),
+    stays: Uuid,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Outcome<bool>> {
+    let Some((before, _)) = credential(connection, owner)?.filter(|(_, current)| current == verified) else {
+        return Ok(Outcome::Discard(false));
+    };
+    let seq = take_places(connection, owner, 1)?;
+    let after = Account { version: seq, update_time: now.max(before.update_time), ..before.clone() };
+    let mut statement = connection.prepare_cached(
+        "UPDATE users SET password_hash = :password_hash, version = :version, update_time = :update_time
+         WHERE owner = :owner",
+    )?;
+    statement.execute(named_params! {
+        ":owner": owner.as_uuid(),
+        ":password_hash": hash.as_str(),
+        ":version": seq,
+        ":update_time": micros(after.update_time),
+    })?;
+    let (before, after) = (Subject::Account(before), Subject::Account(after));
+    append(connection, owner, seq, "change_password", (Some(&before), Some(&after)), origin, now)?;
+    sessions::drop_expired(connection, owner, now)?;
+    for session in sessions::list(connection, owner, None, usize::MAX, now)? {
+        if session.id != stays {
+            sessions::remove(connection, owner, &session, Ending::PasswordChanged, origin, now)?;
+        }
+    }
+    Ok(Outcome::Commit(true))
+}
+
+/// The account in a row that has its columns.
+pub(super) fn decode(row: &Row<'_>, owner: UserId) -> Result<Account> {
+    let version = row.get("version")?;
+    if version < 1 {
+        return Err(inconsistent("users", "version", owner));
+    }
+    Ok(Account {
+        id: owner,
+        email: row.get("email")?,
+        display_name: row.get("display_name")?,
+        time_zone: row.get("time_zone")?,
+        version,
+        create_time: time(row, "create_time")?,
+        update_time: time(row, "update_time")?,
+    })
+}

@@ -1,0 +1,332 @@
+//! The store on SQLite: `app`'s one implementation for a machine of its own.
+//!
+//! One file; every method is one closure on the writer thread or a reader thread. Statements are
+//! whole and literal. What two of the tables share stands here: reading ids and times, and
+//! appending to the log.
+
+mod accounts;
+mod keys;
+mod sessions;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use errand_changelog::{Actor, Change, Origin, Record, Seq, UserId};
+use errand_storage::{Migration, Outcome, Sqlite as Engine, sqlite::micros};
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, named_params};
+use uuid::Uuid;
+
+use super::{Before, Beginning, Committed, Error, Held, Opening, SealedKey, Store};
+use crate::domain::{
+    Subject,
+    account::{Account, PasswordHash},
+    session::{Ending, Session},
+};
+
+/// The schema, step by step.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "accounts",
+    sql: include_str!("../../../../../migrations/auth/sqlite/0001_accounts.sql"),
+}];
+
+/// Auth's SQLite file.
+#[derive(Debug, Clone)]
+pub struct Sqlite(Engine);
+
+/// What the engine's closures answer with.
+type Result<T> = std::result::Result<T, errand_storage::Error>;
+
+impl Sqlite {
+    /// Opens a file that has been migrated.
+    ///
+    /// # Errors
+    /// When there is none, or its schema is not the one that this program knows.
+    pub fn open(path: &Path) -> Result<Self> {
+        Engine::open(path, MIGRATIONS).map(Self)
+    }
+
+    /// Finishes what waits and closes the file.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn owner_of_email(&self, key: &str) -> std::result::Result<Option<UserId>, Error> {
+        let key = key.to_owned();
+        Ok(self.0.read(move |connection| accounts::owner_of_email(connection, &key)).await?)
+    }
+
+    async fn owner_of_session(&self, id: Uuid) -> std::result::Result<Option<UserId>, Error> {
+        Ok(self.0.read(move |connection| sessions::owner_of_session(connection, id)).await?)
+    }
+
+    async fn signing_keys(&self) -> std::result::Result<Vec<SealedKey>, Error> {
+        Ok(self.0.read(keys::all).await?)
+    }
+
+    async fn add_signing_key(
+        &self,
+        key: SealedKey,
+        others_end: Timestamp,
+        now: Timestamp,
+    ) -> std::result::Result<(), Error> {
+        Ok(self.0.write(move |connection| keys::add(connection, &key, others_end, now).map(Outcome::Commit)).await?)
+    }
+
+    async fn sign_up(
+        &self,
+        owner: UserId,
+        beginning: Beginning,
+        origin: Origin,
+    ) -> std::result::Result<Option<Account>, Error> {
+        Ok(self.0.write(move |connection| accounts::sign_up(connection, owner, &beginning, &origin)).await?)
+    }
+
+    async fn account(&self, owner: UserId, request: Option<&str>) -> std::result::Result<Before, Error> {
+        let request = request.map(str::to_owned);
+        let read = move |connection: &Connection| {
+            Ok(Before {
+                account: accounts::account(connection, owner)?,
+                record: request.as_deref().map(|id| record(connection, owner, id)).transpose()?.flatten(),
+            })
+        };
+        Ok(self.0.read(read).await?)
+    }
+
+    async fn credential(&self, owner: UserId) -> std::result::Result<Option<(Account, PasswordHash)>, Error> {
+        Ok(self.0.read(move |connection| accounts::credential(connection, owner)).await?)
+    }
+
+    async fn update(
+        &self,
+        owner: UserId,
+        after: Account,
+        origin: Origin,
+        now: Timestamp,
+    ) -> std::result::Result<Committed, Error> {
+        Ok(self.0.write(move |connection| accounts::update(connection, owner, &after, &origin, now)).await?)
+    }
+
+    async fn change_password(
+        &self,
+        owner: UserId,
+        verified: PasswordHash,
+        hash: PasswordHash,
+        keep: Uuid,
+        origin: Origin,
+        now: Timestamp,
+    ) -> std::result::Result<bool, Error> {
+        let write = move |connection: &Connection| {
+            accounts::change_password(connection, owner, (&verified, &hash), keep, &origin, now)
+        };
+        Ok(self.0.write(write).await?)
+    }
+
+    async fn open_session(
+        &self,
+        owner: UserId,
+        opening: Opening,
+        origin: Origin,
+        now: Timestamp,
+    ) -> std::result::Result<Option<Account>, Error> {
+        Ok(self.0.write(move |connection| sessions::open(connection, owner, &opening, &origin, now)).await?)
+    }
+
+    async fn session(&self, owner: UserId, id: Uuid) -> std::result::Result<Option<(Held, Account)>, Error> {
+        Ok(self.0.read(move |connection| sessions::session(connection, owner, id)).await?)
+    }
+
+    async fn rotate(&self, owner: UserId, next: Held) -> std::result::Result<bool, Error> {
+        Ok(self.0.write(move |connection| sessions::rotate(connection, owner, &next)).await?)
+    }
+
+    async fn end_session(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        ending: Ending,
+        origin: Origin,
+        now: Timestamp,
+    ) -> std::result::Result<bool, Error> {
+        Ok(self.0.write(move |connection| sessions::end(connection, owner, id, ending, &origin, now)).await?)
+    }
+
+    async fn drop_expired(&self, owner: UserId, now: Timestamp) -> std::result::Result<(), Error> {
+        let write = move |connection: &Connection| sessions::drop_expired(connection, owner, now).map(Outcome::Commit);
+        Ok(self.0.write(write).await?)
+    }
+
+    async fn sessions(
+        &self,
+        owner: UserId,
+        after: Option<Uuid>,
+        limit: usize,
+        now: Timestamp,
+    ) -> std::result::Result<Vec<Session>, Error> {
+        Ok(self.0.read(move |connection| sessions::list(connection, owner, after, limit, now)).await?)
+    }
+
+    async fn changes(
+        &self,
+        owner: UserId,
+        after: Seq,
+        limit: usize,
+    ) -> std::result::Result<Vec<Change<Subject>>, Error> {
+        Ok(self.0.read(move |connection| changes(connection, owner, after, limit)).await?)
+    }
+}
+
+impl From<errand_storage::Error> for Error {
+    fn from(error: errand_storage::Error) -> Self {
+        match error {
+            errand_storage::Error::Busy => Error::Busy,
+            errand_storage::Error::Full => Error::Full,
+            errand_storage::Error::OutcomeUnknown => Error::OutcomeUnknown,
+            errand_storage::Error::Inconsistent { table, column, key } => Error::Inconsistent { table, column, key },
+            other => Error::Engine(Box::new(other)),
+        }
+    }
+}
+
+// === the log ===
+
+/// Takes the next `count` places of the owner's log; the first of them.
+fn take_places(connection: &Connection, owner: UserId, count: Seq) -> Result<Seq> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO heads (owner, seq) VALUES (:owner, :count)
+         ON CONFLICT (owner) DO UPDATE SET seq = seq + excluded.seq
+         RETURNING seq",
+    )?;
+    let last: Seq =
+        statement.query_row(named_params! { ":owner": owner.as_uuid(), ":count": count }, |row| row.get(0))?;
+    Ok(last - count + 1)
+}
+
+/// Appends a change at a place that was taken.
+fn append(
+    connection: &Connection,
+    owner: UserId,
+    seq: Seq,
+    kind: &str,
+    (before, after): (Option<&Subject>, Option<&Subject>),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO changes (owner, seq, time, actor, turn, request_id, kind, before, after)
+         VALUES (:owner, :seq, :time, :actor, :turn, :request_id, :kind, :before, :after)",
+    )?;
+    statement.execute(named_params! {
+        ":owner": owner.as_uuid(),
+        ":seq": seq,
+        ":time": micros(now),
+        ":actor": origin.actor.as_str(),
+        ":turn": origin.turn,
+        ":request_id": origin.request.as_ref().map(|request| &request.id),
+        ":kind": kind,
+        ":before": before.map(to_json).transpose()?,
+        ":after": after.map(to_json).transpose()?,
+    })?;
+    Ok(())
+}
+
+fn changes(connection: &Connection, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Subject>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT owner, seq, time, actor, turn, request_id, kind, before, after
+         FROM changes WHERE owner = :owner AND seq > :after ORDER BY seq LIMIT :limit",
+    )?;
+    let mut rows =
+        statement.query(named_params! { ":owner": owner.as_uuid(), ":after": after, ":limit": bounded(limit) })?;
+    let mut changes = Vec::new();
+    while let Some(row) = rows.next()? {
+        check_owner(row, owner, "changes")?;
+        let actor: String = row.get("actor")?;
+        changes.push(Change {
+            seq: row.get("seq")?,
+            time: time(row, "time")?,
+            actor: Actor::parse(&actor).ok_or_else(|| inconsistent("changes", "actor", owner))?,
+            turn: row.get("turn")?,
+            request_id: row.get("request_id")?,
+            kind: row.get("kind")?,
+            before: subject(row, "before", owner)?,
+            after: subject(row, "after", owner)?,
+        });
+    }
+    Ok(changes)
+}
+
+fn subject(row: &Row<'_>, column: &'static str, owner: UserId) -> Result<Option<Subject>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| inconsistent("changes", column, owner))).transpose()
+}
+
+// === requests ===
+
+/// What is kept of a request.
+fn record(connection: &Connection, owner: UserId, id: &str) -> Result<Option<Record>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT owner, method, fingerprint, answer FROM requests WHERE owner = :owner AND request_id = :request_id",
+    )?;
+    let mut rows = statement.query(named_params! { ":owner": owner.as_uuid(), ":request_id": id })?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    check_owner(row, owner, "requests")?;
+    let fingerprint: Vec<u8> = row.get("fingerprint")?;
+    Ok(Some(Record {
+        method: row.get("method")?,
+        fingerprint: errand_changelog::Fingerprint::from_bytes(&fingerprint)
+            .ok_or_else(|| inconsistent("requests", "fingerprint", owner))?,
+        answer: row.get("answer")?,
+    }))
+}
+
+/// Keeps the first answer to a request and forgets the owner's old ones.
+fn keep(connection: &Connection, owner: UserId, origin: &Origin, answer: &[u8], now: Timestamp) -> Result<()> {
+    let Some(request) = &origin.request else { return Ok(()) };
+    let mut statement = connection.prepare_cached("DELETE FROM requests WHERE owner = :owner AND time < :before")?;
+    let before = now.saturating_sub(errand_changelog::REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
+    statement.execute(named_params! { ":owner": owner.as_uuid(), ":before": micros(before) })?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO requests (owner, request_id, method, fingerprint, answer, time)
+         VALUES (:owner, :request_id, :method, :fingerprint, :answer, :time)",
+    )?;
+    statement.execute(named_params! {
+        ":owner": owner.as_uuid(),
+        ":request_id": request.id,
+        ":method": request.method,
+        ":fingerprint": request.fingerprint.as_bytes(),
+        ":answer": answer,
+        ":time": micros(now),
+    })?;
+    Ok(())
+}
+
+// === columns ===
+
+/// A row that leaves the store is the asked owner's, or an error.
+fn check_owner(row: &Row<'_>, owner: UserId, table: &'static str) -> Result<()> {
+    let found: Uuid = row.get("owner")?;
+    if found == *owner.as_uuid() { Ok(()) } else { Err(inconsistent(table, "owner", owner)) }
+}
+
+fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
+    errand_storage::sqlite::timestamp(row.get(column)?)
+}
+
+fn inconsistent(table: &'static str, column: &'static str, owner: UserId) -> errand_storage::Error {
+    errand_storage::Error::Inconsistent { table, column, key: owner.to_string() }
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| errand_storage::Error::Engine(error.to_string()))
+}
+
+fn bounded(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
