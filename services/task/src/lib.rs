@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The task service: what there is to do.
+
+pub mod domain;
+pub mod store;
