@@ -1,0 +1,17 @@
+//! Black-box tests of the real binary: every test starts its own process on a free port with its
+//! own data folder, and speaks to it as a client would.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
+
+mod authentication;
+mod concurrency;
+mod crash;
+mod doors;
+mod idempotency;
+mod input;
+mod isolation;
+mod operation;
+mod protocol;
+mod sandbox;
+mod story;
+mod tokens;
+mod wire;
