@@ -186,13 +186,13 @@ impl http_body::Body for Ended {
             return Poll::Ready(None);
         }
         let status = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
-            Some(Ok(frame)) => {
+            Some(Ok(frame)) if says_how_it_ended(&frame) => {
                 self.over = frame.is_trailers();
                 return Poll::Ready(Some(Ok(frame)));
             }
             Some(Err(status)) if errand_proto::status::reason(&status).is_some() => status,
             Some(Err(status)) => unreachable(&status),
-            None => unavailable(),
+            Some(Ok(_)) | None => unavailable(),
         };
         self.over = true;
         let trailers = refusal::headers(self.request_id.as_ref(), &status);
@@ -202,6 +202,11 @@ impl http_body::Body for Ended {
     fn is_end_stream(&self) -> bool {
         self.over
     }
+}
+
+/// Whether a frame may pass: trailers without a status say nothing, and clients would call that UNKNOWN.
+fn says_how_it_ended(frame: &Frame<Bytes>) -> bool {
+    frame.trailers_ref().is_none_or(|trailers| trailers.contains_key(Status::GRPC_STATUS))
 }
 
 fn malformed(why: &str) -> Error {

@@ -37,7 +37,7 @@ pub use router::Upstreams;
 /// What an operator may choose about the edge.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which web pages may call (`ERRAND_GATEWAY_ALLOWED_ORIGINS`); by default those of this machine.
+    /// Which web pages may call (`ERRAND_ALLOWED_ORIGINS`); by default those of this machine.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Whose `x-forwarded-for` is believed (`ERRAND_TRUSTED_PROXIES`); by default nobody's.
     pub trusted_proxies: Vec<Network>,

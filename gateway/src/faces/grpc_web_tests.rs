@@ -18,10 +18,7 @@ fn pieces(pieces: &[&[u8]]) -> Body {
 }
 
 fn trailers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs
-        .iter()
-        .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
-        .collect()
+    pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
 /// The pieces of an answer, each as it goes on the wire.
