@@ -20,6 +20,8 @@ use errand_chassis::{
     token::Verifier,
     upstream::{BoxError, Upstream},
 };
+use http::{Request, Response};
+use tonic::body::Body;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use layers::{
@@ -46,6 +48,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { allowed_origins: AllowedOrigin::this_machine(), trusted_proxies: Vec::new() }
+    }
+}
+
+impl Answer for Router {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        self.route(request).await
     }
 }
 

@@ -18,7 +18,6 @@ use tonic::{Code, Status, body::Body};
 
 use crate::{
     faces::{grpc, grpc_web, health as healthz},
-    layers::Answer,
     refusal::{self, Shape},
 };
 
@@ -91,10 +90,9 @@ impl Router {
             Shape::Http => Err(unsupported_content_type()),
         }
     }
-}
 
-impl Answer for Router {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    /// The answer of the service that the request is for, or why there is none.
+    pub(crate) async fn route(&self, request: Request<Body>) -> Response<Body> {
         let shape = Shape::of(&request);
         let request_id = request.extensions().get::<RequestId>().cloned();
         if request.uri().path() == healthz::PATH {
