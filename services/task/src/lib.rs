@@ -1,4 +1,62 @@
 //! The task service: what there is to do.
+//!
+//! [`domain`] decides, purely; `app` reads, asks it and writes through the one door of [`store`];
+//! `grpc` and `convert` speak the contract. Opening a store and wiring happen here and nowhere else.
 
 pub mod domain;
 pub mod store;
+
+mod app;
+mod convert;
+mod error;
+mod grpc;
+
+use std::{path::Path, sync::Arc};
+
+use errand_chassis::{clock::Clock, page_token::PageTokens, secret::Secret, server::Routes};
+use errand_proto::task::task_service_server::TaskServiceServer;
+
+pub use error::Error;
+pub use store::sqlite::MIGRATIONS;
+
+use app::App;
+use store::sqlite::Sqlite;
+
+/// What the service is given.
+#[derive(Debug, Clone)]
+pub struct Dependencies {
+    /// Time and ids.
+    pub clock: Arc<dyn Clock>,
+    /// The role's secret, from which the key of page tokens comes.
+    pub secret: Secret,
+}
+
+/// What can be set; nothing so far.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Config {}
+
+/// The service, open.
+#[derive(Debug, Clone)]
+pub struct Role(Arc<App>);
+
+/// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
+pub fn open(path: &Path, dependencies: Dependencies, _config: Config) -> Result<Role, Error> {
+    let Dependencies { clock, secret } = dependencies;
+    let pages = PageTokens::new(&secret, clock.clone())?;
+    let store = Arc::new(Sqlite::open(path)?);
+    Ok(Role(Arc::new(App::new(store, clock, pages))))
+}
+
+impl Role {
+    /// The services to serve.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes::new().add(TaskServiceServer::new(grpc::Service(self.0.clone())))
+    }
+
+    /// Finishes what is under way and closes the file.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
