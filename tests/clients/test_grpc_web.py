@@ -116,14 +116,14 @@ class Browser:
         finally:
             connection.close()
 
-    def call(self, path, message, content_type=BINARY):
+    def call(self, path, message, content_type=BINARY, **more):
         body = frame(message)
         if content_type == TEXT:
             body = base64.b64encode(body)
         headers = {"content-type": content_type, "accept": content_type, "x-grpc-web": "1"}
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
-        return self.request("POST", path, body, headers)
+        return self.request("POST", path, body, headers | {name.replace("_", "-"): value for name, value in more.items()})
 
 
 @pytest.fixture
@@ -198,6 +198,11 @@ def test_a_preflight_is_answered_without_a_token(browser):
     allowed = answer.headers["access-control-allow-headers"].lower()
     assert all(name in allowed for name in wanted.split(","))
     assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize(("timeout", "status"), [("1n", 4), ("soon", 3), ("10S", 0)])
+def test_a_timeout_is_kept_by_the_server(person, timeout, status):
+    assert person.call(LIST_TASKS, b"", grpc_timeout=timeout).status == status
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
