@@ -46,6 +46,7 @@ pub mod errand {
 /// Google's error model, which every error of ours is sent in.
 pub mod google {
     /// `google.rpc`.
+    #[expect(clippy::doc_overindented_list_items, reason = "generated")]
     pub mod rpc {
         include!(concat!(env!("OUT_DIR"), "/google.rpc.rs"));
     }

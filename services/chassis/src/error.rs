@@ -138,7 +138,7 @@ pub fn complete(headers: &mut HeaderMap, request_id: &RequestId) {
     if code == Code::Ok {
         return;
     }
-    let encoded = headers.get(DETAILS).map(|value| value.as_bytes());
+    let encoded = headers.get(DETAILS).map(HeaderValue::as_bytes);
     let mut decoded = encoded
         .and_then(|text| STANDARD_NO_PAD.decode(text.trim_ascii_end().strip_suffix(b"=").unwrap_or(text)).ok())
         .and_then(|bytes| rpc::Status::decode(bytes.as_slice()).ok())
