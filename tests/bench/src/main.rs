@@ -1,0 +1,220 @@
+//! `cargo run --release -p errand-bench`: requests per second and server CPU per request of the
+//! real binary, beside a bare tonic echo under the same load in the same run.
+//!
+//! CPU is what the kernel accounted to the server's process, so it does not depend on how busy the
+//! load generator or the machine is; it is read as a ratio to the echo's.
+#![expect(clippy::print_stdout, reason = "a report is its output")]
+
+mod echo;
+
+use std::{
+    error::Error,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use errand_proto::{
+    auth::{SignUpRequest, auth_service_client::AuthServiceClient},
+    task::{CreateTaskRequest, GetTaskRequest, ListTasksRequest, Task, task_service_client::TaskServiceClient},
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Connections and calls at a time; one connection alone is bound by its lock.
+const CONNECTIONS: usize = 4;
+const IN_FLIGHT: usize = 64;
+/// What the kernel counts CPU in.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A server under load; it ends with this value.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Create,
+    Get,
+    List,
+}
+
+struct Figures {
+    per_second: f64,
+    cpu_micros: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("echo") => {
+            echo::serve(([127, 0, 0, 1], 0).into(), |address| println!("listening on http://{address}")).await?;
+            Ok(())
+        }
+        Some(seconds) => run(Duration::from_secs(seconds.parse()?)).await,
+        None => run(Duration::from_secs(5)).await,
+    }
+}
+
+async fn run(time: Duration) -> Result<()> {
+    let own = std::env::current_exe()?;
+    let echo = Server::start(Command::new(&own).arg("echo"))?;
+    let data = tempfile::tempdir()?;
+    let binary = binary(&own)?;
+    let errand = Server::start(
+        Command::new(binary).arg("serve").env("ERRAND_LISTEN", "127.0.0.1:0").env("ERRAND_DATA_DIR", data.path()),
+    )?;
+
+    let channels = connect(&errand.url).await?;
+    let sign_up = SignUpRequest {
+        email: "bench@example.com".to_owned(),
+        password: "a password of the bench".to_owned(),
+        ..SignUpRequest::default()
+    };
+    let answer = AuthServiceClient::new(channels[0].clone()).sign_up(sign_up).await?.into_inner();
+    let token = answer.credentials.map(|credentials| credentials.access_token).unwrap_or_default();
+    let token: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+    let task = create(&mut TaskServiceClient::new(channels[0].clone()), &token).await?.id;
+
+    let none = MetadataValue::from_static("none");
+    let limit = load(&echo, &connect(&echo.url).await?, Call::Get, &none, &task, time).await?;
+    println!("{:<12} {:>12} {:>18} {:>10}", "call", "requests/s", "server CPU us/call", "of echo");
+    print("echo", &limit, &limit);
+    for (name, call) in [("GetTask", Call::Get), ("ListTasks 20", Call::List), ("CreateTask", Call::Create)] {
+        if matches!(call, Call::List) {
+            for _ in 0..20 {
+                create(&mut TaskServiceClient::new(channels[0].clone()), &token).await?;
+            }
+        }
+        let figures = load(&errand, &channels, call, &token, &task, time).await?;
+        print(name, &figures, &limit);
+    }
+    Ok(())
+}
+
+fn print(name: &str, figures: &Figures, limit: &Figures) {
+    let ratio = figures.cpu_micros / limit.cpu_micros;
+    println!("{name:<12} {:>12.0} {:>18.1} {ratio:>9.2}x", figures.per_second, figures.cpu_micros);
+}
+
+/// The binary beside this one: the same profile, or `ERRAND_BIN`.
+fn binary(own: &Path) -> Result<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "the bench is no part of the program")]
+    let named = std::env::var_os("ERRAND_BIN").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| own.with_file_name("errand"));
+    if path.exists() { Ok(path) } else { Err(format!("{} is missing: cargo build --release first", path.display()).into()) }
+}
+
+async fn connect(url: &str) -> Result<Vec<Channel>> {
+    let mut channels = Vec::new();
+    for _ in 0..CONNECTIONS {
+        channels.push(Endpoint::from_shared(url.to_owned())?.connect().await?);
+    }
+    Ok(channels)
+}
+
+async fn create(
+    client: &mut TaskServiceClient<Channel>,
+    token: &MetadataValue<Ascii>,
+) -> std::result::Result<Task, Status> {
+    let task = Task { title: "a task of the usual length".to_owned(), ..Task::default() };
+    let request = CreateTaskRequest { task: Some(task), ..CreateTaskRequest::default() };
+    Ok(client.create_task(with(request, token)).await?.into_inner())
+}
+
+fn with<T>(message: T, token: &MetadataValue<Ascii>) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", token.clone());
+    request
+}
+
+async fn load(
+    server: &Server,
+    channels: &[Channel],
+    call: Call,
+    token: &MetadataValue<Ascii>,
+    task: &str,
+    time: Duration,
+) -> Result<Figures> {
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let workers: Vec<_> = (0..IN_FLIGHT)
+        .map(|number| {
+            let mut client = TaskServiceClient::new(channels[number % channels.len()].clone());
+            let (done, stop, token, task) = (done.clone(), stop.clone(), token.clone(), task.to_owned());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    match call {
+                        Call::Create => drop(create(&mut client, &token).await?),
+                        Call::Get => {
+                            drop(client.get_task(with(GetTaskRequest { task_id: task.clone() }, &token)).await?);
+                        }
+                        Call::List => {
+                            let request = ListTasksRequest { page_size: 20, ..ListTasksRequest::default() };
+                            drop(client.list_tasks(with(request, &token)).await?);
+                        }
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<_, Status>(())
+            })
+        })
+        .collect();
+    // A second to warm up, then the measured time.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (began, calls, cpu) = (Instant::now(), done.load(Ordering::Relaxed), server.cpu()?);
+    tokio::time::sleep(time).await;
+    let (took, calls, cpu) = (began.elapsed(), done.load(Ordering::Relaxed) - calls, server.cpu()? - cpu);
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker.await??;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of calls is far below 2^52")]
+    let calls = calls.max(1) as f64;
+    Ok(Figures { per_second: calls / took.as_secs_f64(), cpu_micros: cpu * 1e6 / calls })
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts a program that says where it listens.
+    fn start(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let url = loop {
+            let line = lines.next().ok_or("the server ended")??;
+            if let Some(url) = line.trim().strip_prefix("listening on ") {
+                break url.to_owned();
+            }
+        };
+        // Read on, so that the server never blocks on its output.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self { child, url })
+    }
+
+    /// The CPU time of the process so far, in seconds.
+    fn cpu(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        Ok(ticks / TICKS_PER_SECOND)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
