@@ -123,7 +123,10 @@ impl App {
         let List { filter, order, page_size: size, page_token, bound_to: (method, arguments) } = list;
         let after = match page_token {
             "" => None,
-            token => Position::from_bytes(&self.pages.open(owner, method, arguments, token)?),
+            token => {
+                let position = self.pages.open(owner, method, arguments, token)?;
+                Some(Position::from_bytes(&position).ok_or(Error::PageToken)?)
+            }
         };
         let page = self.store.list(owner, Query { filter, order, after, size: page_size(size) }).await?;
         let next = page.next.map(|position| self.pages.seal(owner, method, arguments, &position.to_bytes()));

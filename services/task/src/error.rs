@@ -37,7 +37,10 @@ pub enum Error {
     /// Others changed the task faster than this call could.
     #[error("task {0} changes too fast")]
     Contended(TaskId),
-    /// A page token that can not be used, or a call without a caller.
+    /// A page token of ours that holds no place in a list, such as one of another release.
+    #[error("page_token can not be used any more; start from the first page")]
+    PageToken,
+    /// A page token that is not ours or not for this call.
     #[error(transparent)]
     Chassis(#[from] errand_chassis::Error),
     /// The store failed.
@@ -75,6 +78,7 @@ impl From<Error> for errand_chassis::Error {
             Error::Contended(id) => {
                 about(Code::ResourceExhausted, "STORAGE_BUSY", said, id).retry_after(Duration::from_millis(100))
             }
+            Error::PageToken => Self::new(Code::InvalidArgument, "PAGE_TOKEN_INVALID", said),
             Error::Chassis(error) => error,
             Error::Store(error) => stored(&error),
         }
@@ -132,6 +136,7 @@ mod tests {
             (Error::Deleted(id), Code::FailedPrecondition, "TASK_DELETED"),
             (Error::NotDeleted(id), Code::AlreadyExists, "TASK_NOT_DELETED"),
             (Error::EtagMismatch { id, etag: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
+            (Error::PageToken, Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::Reused("r".into()), Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             (Error::Contended(id), Code::ResourceExhausted, "STORAGE_BUSY"),
             (Error::Store(store::Error::Busy), Code::ResourceExhausted, "STORAGE_BUSY"),

@@ -1,0 +1,259 @@
+//! The write door: versions, requests, the change log.
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::store::Earlier;
+
+#[tokio::test]
+async fn a_write_is_stored_and_logged_once() {
+    for Engine { store, .. } in engines() {
+        let turn = Some(Uuid::from_u128(77));
+        let origin = Origin { actor: Actor::Assistant, turn, ..requested("r1", "body") };
+        let full = Draft {
+            description: Description::new("line\nline\t'; DROP TABLE tasks; --").unwrap(),
+            priority: Priority::High,
+            due_time: due(-62_135_596_800),
+            labels: labels(&["b", "a", "100 %_"]),
+            ..draft("Ünïcode 😀 \u{202f}")
+        };
+        let step = step(id(1), None, &Write::Create(full), at(0)).unwrap();
+        let expected = Task { version: 1, ..step.task.clone() };
+        let committed = store.commit(user(1), origin.clone(), vec![step], at(0)).await.unwrap();
+        assert_eq!(committed, Commit::Committed(vec![expected.clone()]));
+        assert_eq!(store.get(user(1), id(1)).await.unwrap().as_ref(), Some(&expected));
+
+        let changes = store.changes(user(1), 0, 10).await.unwrap();
+        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!((change.seq, change.time, change.actor, change.turn), (1, at(0), Actor::Assistant, turn));
+        assert_eq!((change.request_id.as_deref(), change.kind.as_str()), (Some("r1"), "create"));
+        assert_eq!((&change.before, &change.after), (&None, &Some(expected)));
+    }
+}
+
+#[tokio::test]
+async fn r_035_another_owners_task_is_as_if_it_did_not_exist() {
+    for Engine { store, .. } in engines() {
+        let task = create(&*store, user(1), id(1), draft("mine"), at(0)).await;
+        assert_eq!(store.get(user(2), id(1)).await.unwrap(), None);
+        let looked = store.look(user(2), id(1), None, at(0)).await.unwrap();
+        assert_eq!(looked, (None, Earlier::New));
+        assert_eq!(store.changes(user(2), 0, 10).await.unwrap(), []);
+        assert_eq!(walk(&*store, user(2), &Filter::default(), Order::default(), 10).await, []);
+        for write in [renamed("theirs"), Write::Complete, Write::Delete, Write::Undelete] {
+            assert_eq!(act(&*store, user(2), id(1), &write, at(1)).await, Err(Refusal::NotFound));
+            // Even with the row in hand, the door compares with what the owner has.
+            let forged = Step { expected: Some(task.version), task: task.clone(), change: None };
+            assert_eq!(store.commit(user(2), by_user(), vec![forged], at(1)).await.unwrap(), Commit::Stale);
+        }
+        // The same id is free for another owner.
+        create(&*store, user(2), id(1), draft("also mine"), at(2)).await;
+        assert_eq!(store.get(user(1), id(1)).await.unwrap(), Some(task));
+    }
+}
+
+#[tokio::test]
+async fn a_stale_step_leaves_nothing_of_its_commit() {
+    for Engine { store, .. } in engines() {
+        let owner = user(1);
+        let first = create(&*store, owner, id(1), draft("one"), at(0)).await;
+        let second = create(&*store, owner, id(2), draft("two"), at(0)).await;
+        let newer = act(&*store, owner, id(2), &renamed("two!"), at(1)).await.unwrap();
+        let steps = vec![
+            step(id(1), Some(first.clone()), &Write::Complete, at(2)).unwrap(),
+            step(id(2), Some(second), &Write::Complete, at(2)).unwrap(),
+        ];
+        let commit = store.commit(owner, requested("r1", "x"), steps, at(2)).await.unwrap();
+        assert_eq!(commit, Commit::Stale);
+        assert_eq!(store.get(owner, id(1)).await.unwrap().as_ref(), Some(&first));
+        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 3);
+        let looked = store.look(owner, id(1), requested("r1", "x").request, at(2)).await.unwrap();
+        assert_eq!(looked.1, Earlier::New, "a refusal is not remembered");
+
+        let steps = vec![
+            step(id(1), Some(first), &Write::Complete, at(3)).unwrap(),
+            step(id(2), Some(newer), &Write::Delete, at(3)).unwrap(),
+        ];
+        let Commit::Committed(tasks) = store.commit(owner, by_user(), steps, at(3)).await.unwrap() else { panic!() };
+        assert_eq!(tasks.iter().map(|task| task.version).collect::<Vec<_>>(), [4, 5]);
+        let again = step(id(1), None, &Write::Create(draft("taken")), at(4)).unwrap();
+        assert_eq!(store.commit(owner, by_user(), vec![again], at(4)).await.unwrap(), Commit::Stale);
+    }
+}
+
+#[tokio::test]
+async fn r_064_a_repeated_request_gets_its_first_answer() {
+    for Engine { store, .. } in engines() {
+        let owner = user(1);
+        let new = step(id(1), None, &Write::Create(draft("one")), at(0)).unwrap();
+        let first = store.commit(owner, requested("r1", "x"), vec![new.clone()], at(0)).await.unwrap();
+        let Commit::Committed(answer) = first else { panic!("{first:?}") };
+        act(&*store, owner, id(1), &renamed("changed since"), at(1)).await.unwrap();
+
+        let other = step(id(2), None, &Write::Create(draft("one")), at(2)).unwrap();
+        let again = store.commit(owner, requested("r1", "x"), vec![other.clone()], at(2)).await.unwrap();
+        assert_eq!(again, Commit::Replayed(answer.clone()));
+        let looked = store.look(owner, id(1), requested("r1", "x").request, at(2)).await.unwrap();
+        assert_eq!(looked.1, Earlier::Replayed(answer));
+
+        let reused = store.commit(owner, requested("r1", "y"), vec![other.clone()], at(2)).await.unwrap();
+        assert_eq!(reused, Commit::Reused);
+        let looked = store.look(owner, id(1), requested("r1", "y").request, at(2)).await.unwrap();
+        assert_eq!(looked.1, Earlier::Reused);
+        let mut method = requested("r1", "x");
+        method.request.as_mut().unwrap().method = "/errand.task.v1.TaskService/UpdateTask";
+        assert_eq!(store.commit(owner, method, vec![other], at(2)).await.unwrap(), Commit::Reused);
+        assert_eq!(store.get(owner, id(2)).await.unwrap(), None);
+        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn r_066_request_ids_of_two_owners_are_independent() {
+    for Engine { store, .. } in engines() {
+        for owner in [user(1), user(2)] {
+            let new = step(id(1), None, &Write::Create(draft(&owner.to_string())), at(0)).unwrap();
+            let commit = store.commit(owner, requested("same", "x"), vec![new], at(0)).await.unwrap();
+            assert!(matches!(commit, Commit::Committed(_)), "{commit:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_so_already_is_remembered_and_not_logged() {
+    for Engine { store, .. } in engines() {
+        let owner = user(1);
+        let task = create(&*store, owner, id(1), draft("one"), at(0)).await;
+        let open = step(id(1), Some(task.clone()), &Write::Reopen, at(1)).unwrap();
+        assert_eq!(open.change, None);
+        let commit = store.commit(owner, requested("r1", "x"), vec![open.clone()], at(1)).await.unwrap();
+        assert_eq!(commit, Commit::Committed(vec![task.clone()]));
+        let again = store.commit(owner, requested("r1", "x"), vec![open], at(2)).await.unwrap();
+        assert_eq!(again, Commit::Replayed(vec![task]));
+        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_forgotten_after_seven_days() {
+    const DAY: i64 = 24 * 3600;
+    for Engine { store, .. } in engines() {
+        let owner = user(1);
+        let new = |number, now| vec![step(id(number), None, &Write::Create(draft("x")), now).unwrap()];
+        store.commit(owner, requested("r1", "x"), new(1, at(0)), at(0)).await.unwrap();
+        let late = at(7 * DAY - 1);
+        assert!(matches!(
+            store.commit(owner, requested("r1", "x"), new(2, late), late).await.unwrap(),
+            Commit::Replayed(_)
+        ));
+        let later = at(7 * DAY);
+        assert!(matches!(
+            store.commit(owner, requested("r1", "y"), new(3, later), later).await.unwrap(),
+            Commit::Committed(_)
+        ));
+        assert!(matches!(
+            store.commit(owner, requested("r1", "y"), new(4, later), later).await.unwrap(),
+            Commit::Replayed(_)
+        ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_064_fifty_equal_requests_at_once_make_one_task() {
+    for Engine { store, .. } in engines() {
+        for round in 0..20 {
+            let mut calls = JoinSet::new();
+            for number in 0..50 {
+                let store = store.clone();
+                calls.spawn(async move {
+                    let new = step(id(round * 100 + number), None, &Write::Create(draft("one")), at(0)).unwrap();
+                    let origin = requested(&format!("round {round}"), "x");
+                    match store.commit(user(1), origin, vec![new], at(0)).await.unwrap() {
+                        Commit::Committed(tasks) => (true, tasks),
+                        Commit::Replayed(tasks) => (false, tasks),
+                        other => panic!("{other:?}"),
+                    }
+                });
+            }
+            let answers = calls.join_all().await;
+            assert_eq!(answers.iter().filter(|(committed, _)| *committed).count(), 1);
+            assert!(answers.iter().all(|(_, tasks)| *tasks == answers[0].1));
+        }
+        assert_eq!(walk(&*store, user(1), &Filter::default(), Order::default(), 50).await.len(), 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_072_of_32_writes_to_one_version_one_wins() {
+    for Engine { store, .. } in engines() {
+        let mut task = create(&*store, user(1), id(1), draft("0"), at(0)).await;
+        for round in 0..20 {
+            let mut calls = JoinSet::new();
+            for number in 0..32 {
+                let (store, before) = (store.clone(), task.clone());
+                calls.spawn(async move {
+                    let write = renamed(&format!("{round}/{number}"));
+                    let step = step(id(1), Some(before), &write, at(1)).unwrap();
+                    store.commit(user(1), by_user(), vec![step], at(1)).await.unwrap()
+                });
+            }
+            let (won, lost): (Vec<_>, Vec<_>) =
+                calls.join_all().await.into_iter().partition(|commit| matches!(commit, Commit::Committed(_)));
+            assert_eq!((won.len(), lost.len()), (1, 31));
+            assert!(lost.iter().all(|commit| *commit == Commit::Stale));
+            task = store.get(user(1), id(1)).await.unwrap().unwrap();
+            assert_eq!(won, [Commit::Committed(vec![task.clone()])]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_073_sixteen_counters_lose_no_step() {
+    for Engine { store, .. } in engines() {
+        create(&*store, user(1), id(1), draft("0"), at(0)).await;
+        let mut calls = JoinSet::new();
+        for _ in 0..16 {
+            let store = store.clone();
+            calls.spawn(async move {
+                for _ in 0..20 {
+                    loop {
+                        let task = store.get(user(1), id(1)).await.unwrap().unwrap();
+                        let count: u32 = task.title.as_str().parse().unwrap();
+                        let step = step(id(1), Some(task), &renamed(&(count + 1).to_string()), at(1)).unwrap();
+                        match store.commit(user(1), by_user(), vec![step], at(1)).await.unwrap() {
+                            Commit::Stale => {}
+                            _ => break,
+                        }
+                    }
+                }
+            });
+        }
+        calls.join_all().await;
+        let task = store.get(user(1), id(1)).await.unwrap().unwrap();
+        assert_eq!((task.title.as_str(), task.version), ("320", 321));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_074_a_deleted_task_is_never_brought_back_by_an_update() {
+    for Engine { store, .. } in engines() {
+        for number in 0..20 {
+            create(&*store, user(1), id(number), draft("x"), at(0)).await;
+            let updates = {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    for count in 0.. {
+                        let write = renamed(&format!("x{count}"));
+                        if act(&*store, user(1), id(number), &write, at(1)).await == Err(Refusal::Deleted) {
+                            return;
+                        }
+                    }
+                })
+            };
+            act(&*store, user(1), id(number), &Write::Delete, at(2)).await.unwrap();
+            updates.await.unwrap();
+            assert!(store.get(user(1), id(number)).await.unwrap().unwrap().is_deleted());
+        }
+        assert_eq!(walk(&*store, user(1), &Filter::default(), Order::default(), 50).await, []);
+    }
+}
