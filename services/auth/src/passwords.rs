@@ -255,8 +255,9 @@ impl Shared {
                     if !holds {
                         self.holding.fetch_add(1, Ordering::Relaxed);
                     }
-                    job.run(&mut memory);
+                    // Before the answer, so that whoever has that finds the hash counted.
                     self.hashes.fetch_add(1, Ordering::Relaxed);
+                    job.run(&mut memory);
                 }
                 Next::Idle => {
                     memory = Vec::new();

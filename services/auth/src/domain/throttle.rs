@@ -64,8 +64,8 @@ impl Attempts {
     ///
     /// # Errors
     /// While too many before it have failed.
-    pub fn check(&self, key: u64, now: Timestamp) -> Result<(), Throttled> {
-        let Some(failures) = self.0.get(key) else { return Ok(()) };
+    pub fn check(&mut self, key: u64, now: Timestamp) -> Result<(), Throttled> {
+        let Some(failures) = self.0.touch(key) else { return Ok(()) };
         let since = now.duration_since(failures.last);
         let wait = failures.wait() - since;
         if since < REMEMBERED && wait > SignedDuration::ZERO {
@@ -144,8 +144,19 @@ impl Throttled {
 // === impl Recent ===
 
 impl<V> Recent<V> {
-    fn get(&self, key: u64) -> Option<&V> {
-        self.young.get(&key).or_else(|| self.old.get(&key))
+    /// What is kept under a key, which is young again.
+    fn touch(&mut self, key: u64) -> Option<&mut V> {
+        if let Some(kept) = self.old.remove(&key) {
+            self.put(key, kept);
+        }
+        self.young.get_mut(&key)
+    }
+
+    fn put(&mut self, key: u64, value: V) {
+        if self.young.len() >= HALF {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, value);
     }
 
     fn remove(&mut self, key: u64) {
@@ -155,16 +166,12 @@ impl<V> Recent<V> {
 }
 
 impl<V: Default> Recent<V> {
+    /// What is kept under a key, or nothing yet.
     fn entry(&mut self, key: u64) -> &mut V {
-        let kept = self.old.remove(&key);
-        if self.young.len() >= HALF && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
+        if self.touch(key).is_none() {
+            self.put(key, V::default());
         }
-        let value = self.young.entry(key).or_default();
-        if let Some(kept) = kept {
-            *value = kept;
-        }
-        value
+        self.young.entry(key).or_default()
     }
 }
 
@@ -278,8 +285,8 @@ mod tests {
             }
         }
         assert!(attempts.0.young.len() <= HALF && attempts.0.old.len() <= HALF);
-        assert!(attempts.0.get(u64::MAX).is_some());
-        assert!(attempts.0.get(0).is_none());
+        assert!(attempts.0.touch(u64::MAX).is_some());
+        assert!(attempts.0.touch(0).is_none());
     }
 
     proptest! {

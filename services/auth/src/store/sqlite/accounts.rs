@@ -87,7 +87,7 @@ pub(super) fn update(
     let Some(before) = account(connection, owner)?.filter(|before| before.version == after.version) else {
         return Ok(Outcome::Discard(Committed::Stale));
     };
-    let mut after = after.clone();
+    let mut after = Account { id: owner, ..after.clone() };
     if after != before {
         after.version = take_places(connection, owner, 1)?;
         let mut statement = connection.prepare_cached(

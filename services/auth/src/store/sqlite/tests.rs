@@ -1,1 +1,82 @@
+use std::sync::Arc;
 
+use rusqlite::Connection;
+
+use super::*;
+use crate::store::conformance::{self, NOW, user};
+
+fn fresh() -> (tempfile::TempDir, Sqlite) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("auth.db");
+    errand_storage::migrate::up(&path, MIGRATIONS).unwrap();
+    let store = Sqlite::open(&path).unwrap();
+    (folder, store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_does_what_every_store_does() {
+    let folders = std::sync::Mutex::new(Vec::new());
+    let open = || {
+        let (folder, store) = fresh();
+        folders.lock().unwrap().push(folder);
+        std::future::ready(Arc::new(store) as Arc<dyn Store>)
+    };
+    conformance::all(open).await;
+}
+
+/// Changes the file behind the store's back.
+fn tamper(folder: &tempfile::TempDir, sql: &str) {
+    Connection::open(folder.path().join("auth.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+async fn signed_up(store: &Sqlite) {
+    let beginning = conformance::beginning(user(1), "ada@example.com", 1000);
+    let origin = Origin { actor: Actor::User, turn: None, request: None };
+    store.sign_up(user(1), beginning, origin).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_an_invariant_is_an_error_and_no_answer() {
+    let (folder, store) = fresh();
+    signed_up(&store).await;
+    tamper(&folder, "UPDATE users SET version = 0");
+    let error = store.account(user(1), None).await.unwrap_err();
+    assert!(matches!(error, Error::Inconsistent { table: "users", column: "version", .. }), "{error}");
+    tamper(&folder, "UPDATE changes SET actor = 'nobody'");
+    let error = store.changes(user(1), 0, 10).await.unwrap_err();
+    assert!(matches!(error, Error::Inconsistent { table: "changes", column: "actor", .. }), "{error}");
+    tamper(&folder, "UPDATE changes SET actor = 'user', after = 'no json'");
+    let error = store.changes(user(1), 0, 10).await.unwrap_err();
+    assert!(matches!(error, Error::Inconsistent { table: "changes", column: "after", .. }), "{error}");
+    tamper(&folder, "UPDATE sessions SET expire_time = 9223372036854775807");
+    assert!(matches!(store.sessions(user(1), None, 10, NOW).await, Err(Error::Engine(_))));
+}
+
+#[tokio::test]
+async fn after_closing_the_store_is_busy() {
+    let (_folder, store) = fresh();
+    store.close().await;
+    assert!(matches!(store.owner_of_email("a").await, Err(Error::Busy)));
+    assert!(matches!(store.drop_expired(user(1), NOW).await, Err(Error::Busy)));
+}
+
+#[tokio::test]
+async fn r_026_what_was_ended_stays_ended_when_the_file_is_opened_again() {
+    let (folder, store) = fresh();
+    signed_up(&store).await;
+    let origin = Origin { actor: Actor::User, turn: None, request: None };
+    let id = Uuid::from_u128(1000);
+    assert!(store.end_session(user(1), id, Ending::Revoked, origin, NOW).await.unwrap());
+    // No close: the first store is as good as killed.
+    let again = Sqlite::open(&folder.path().join("auth.db")).unwrap();
+    assert_eq!(again.owner_of_session(id).await.unwrap(), None);
+    assert!(again.account(user(1), None).await.unwrap().account.is_some());
+}
+
+#[test]
+fn what_the_engine_says_is_told_apart() {
+    use errand_storage::Error as Below;
+    assert!(matches!(Error::from(Below::Full), Error::Full));
+    assert!(matches!(Error::from(Below::OutcomeUnknown), Error::OutcomeUnknown));
+    assert!(matches!(Error::from(Below::Constraint), Error::Engine(_)));
+}
