@@ -143,15 +143,24 @@ struct Settings {
     /// How long running calls may take to finish after that [default: 10s]
     #[arg(long, global = true, value_name = "TIME")]
     drain_deadline: Option<String>,
-    /// The largest request [default and at most: 4MiB]
-    #[arg(long, global = true, value_name = "SIZE")]
-    max_message: Option<String>,
     /// Connections at a time [default: 10000]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_connections: Option<String>,
     /// Concurrent calls of one connection [default: 100]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_streams: Option<String>,
+    /// Memory of one password hash [default and at least: 19MiB]
+    #[arg(long, global = true, value_name = "SIZE")]
+    password_memory: Option<String>,
+    /// Passes of one password hash [default and at least: 2]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    password_passes: Option<String>,
+    /// Sign-ups a minute for one e-mail address [default: 5]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    sign_ups_per_email: Option<String>,
+    /// Sign-ups a minute from one network address [default: 20]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    sign_ups_per_address: Option<String>,
     /// What to log: a level, or a list such as info,errand_chat=debug [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -215,7 +224,7 @@ impl Cli {
         match command {
             Command::Serve { .. } => commands::serve::run(&config),
             Command::Migrate { action } => commands::migrate::run(&config, action.unwrap_or(Migrate::Up)),
-            Command::Seed(seed) => commands::seed::run(&config, seed),
+            Command::Seed(seed) => commands::seed::run(&config, &seed),
             Command::Keys { action } => commands::keys::run(&config, action),
             Command::Config { action: Configuration::Print } => commands::config::print(&config),
             Command::Config { action: Configuration::Check } => commands::config::check(),
@@ -248,9 +257,12 @@ impl Settings {
             ("ERRAND_REFLECTION", self.reflection),
             ("ERRAND_SHUTDOWN_DELAY", self.shutdown_delay),
             ("ERRAND_DRAIN_DEADLINE", self.drain_deadline),
-            ("ERRAND_MAX_MESSAGE", self.max_message),
             ("ERRAND_MAX_CONNECTIONS", self.max_connections),
             ("ERRAND_MAX_STREAMS", self.max_streams),
+            ("ERRAND_PASSWORD_MEMORY", self.password_memory),
+            ("ERRAND_PASSWORD_PASSES", self.password_passes),
+            ("ERRAND_SIGN_UPS_PER_EMAIL", self.sign_ups_per_email),
+            ("ERRAND_SIGN_UPS_PER_ADDRESS", self.sign_ups_per_address),
             ("ERRAND_LOG", self.log),
             ("ERRAND_LOG_FORMAT", self.log_format),
         ];
@@ -293,7 +305,8 @@ mod tests {
 
     #[test]
     fn settings_may_stand_before_and_after_the_command() {
-        for arguments in [["errand", "--listen", "127.0.0.1:0", "serve"], ["errand", "serve", "--listen", "127.0.0.1:0"]]
+        for arguments in
+            [["errand", "--listen", "127.0.0.1:0", "serve"], ["errand", "serve", "--listen", "127.0.0.1:0"]]
         {
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.settings.into_flags(), [("ERRAND_LISTEN", "127.0.0.1:0".to_owned())]);

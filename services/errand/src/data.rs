@@ -51,6 +51,14 @@ impl<'a> Folder<'a> {
         self.path.join(format!("{service}.db"))
     }
 
+    /// The same, made first when there is none, so that nobody else may read it even where the
+    /// folder was there before and is open. SQLite makes its side files alike.
+    pub(crate) fn private_database(&self, service: &str) -> Result<PathBuf, Failure> {
+        let path = self.database(service);
+        private().truncate(false).open(&path).map_err(|error| self.fault("make a database in", &error))?;
+        Ok(path)
+    }
+
     /// Makes the folder when there is none, readable by nobody else.
     pub(crate) fn make(&self) -> Result<(), Failure> {
         DirBuilder::new().recursive(true).mode(0o700).create(self.path).map_err(|error| self.fault("make", &error))
@@ -89,8 +97,9 @@ impl<'a> Folder<'a> {
             Some(key) => key.expose_secret().to_owned(),
             None => self.stored_secret()?,
         };
-        Secret::new(text.trim_end().as_bytes())
-            .map_err(|error| Failure::new(Kind::Configuration, format!("{}: {error}", self.path.join(SECRET).display())))
+        Secret::new(text.trim_end().as_bytes()).map_err(|error| {
+            Failure::new(Kind::Configuration, format!("{}: {error}", self.path.join(SECRET).display()))
+        })
     }
 
     fn stored_secret(&self) -> Result<String, Failure> {
@@ -167,6 +176,7 @@ mod tests {
         folder.make().unwrap();
         let lock = folder.lock().unwrap();
         let secret = folder.secret_or_new(&lock).unwrap();
+        assert_eq!(mode(&folder.private_database("x").unwrap()), 0o600);
         assert_eq!(mode(folder.path()), 0o700);
         assert_eq!(mode(&folder.path().join(SECRET)), 0o600);
         assert_eq!(fs::read_to_string(folder.path().join(SECRET)).unwrap().trim_end().len(), 64);

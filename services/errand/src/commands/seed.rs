@@ -11,7 +11,8 @@ use errand_proto::{
     chat::{SendMessageRequest, chat_service_client::ChatServiceClient},
     status,
     task::{
-        CompleteTaskRequest, CreateTaskRequest, ListTasksRequest, Priority, Task, task_service_client::TaskServiceClient,
+        CompleteTaskRequest, CreateTaskRequest, ListTasksRequest, Priority, Task,
+        task_service_client::TaskServiceClient,
     },
 };
 use jiff::{ToSpan, Zoned, tz::TimeZone};
@@ -54,14 +55,14 @@ struct Client {
 }
 
 /// Runs `errand seed`.
-pub(crate) fn run(config: &Config, seed: Seed) -> Result<(), Failure> {
+pub(crate) fn run(config: &Config, seed: &Seed) -> Result<(), Failure> {
     let zone = TimeZone::get(&seed.time_zone)
         .map_err(|_| Failure::new(Kind::Usage, format!("there is no time zone `{}`", seed.time_zone)))?;
     let url = remote::url(config, &seed.target)?;
     let now = SystemClock.now().to_zoned(zone);
     remote::block_on(async {
         let channel = remote::connect(&url).await?;
-        let (password, credentials) = enter(&channel, &seed).await?;
+        let (password, credentials) = enter(&channel, seed).await?;
         let client = Client::new(channel, &credentials)?;
         let story = if client.has_tasks().await? {
             format!("{} has tasks already: nothing was added\n", seed.email)
@@ -69,7 +70,7 @@ pub(crate) fn run(config: &Config, seed: Seed) -> Result<(), Failure> {
             let tasks = client.make_tasks(&now).await?;
             tell(&seed.email, tasks, &client.talk().await?)
         };
-        console::say(format_args!("{story}\n{}", how_to_log_in(&url, &seed.email, &password)));
+        console::say(format_args!("{story}\n{}", how_to_log_in(&url, seed, &password)));
         Ok(())
     })
 }
@@ -91,7 +92,8 @@ async fn enter(channel: &Channel, seed: &Seed) -> Result<(String, Credentials), 
         Ok(answer) => answer.into_inner().credentials,
         Err(error) if status::reason(&error).as_deref() == Some("EMAIL_TAKEN") => {
             if seed.password.is_none() {
-                let message = format!("there is an account {0} already: give its --password, or another --email", seed.email);
+                let message =
+                    format!("there is an account {0} already: give its --password, or another --email", seed.email);
                 return Err(Failure::new(Kind::Failed, message));
             }
             let request = LogInRequest { email: seed.email.clone(), password: password.clone() };
@@ -185,9 +187,12 @@ fn tell(email: &str, tasks: usize, exchanges: &[Exchange]) -> String {
     story
 }
 
-fn how_to_log_in(url: &str, email: &str, password: &str) -> String {
+fn how_to_log_in(url: &str, seed: &Seed, password: &str) -> String {
     let address = url.trim_start_matches("http://");
-    let credentials = serde_json::json!({ "email": email, "password": password });
+    // Only a password that was made here is shown; the other one is known, and not ours to repeat.
+    let password = if seed.password.is_some() { "the one that you gave" } else { password };
+    let credentials = serde_json::json!({ "email": seed.email, "password": password }).to_string();
+    let credentials = credentials.replace('\'', r"'\''");
     format!(
         "log in:\n  grpcurl -plaintext -d '{credentials}' {address} errand.auth.v1.AuthService/LogIn\n\
          and with the accessToken that it answers:\n  grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \

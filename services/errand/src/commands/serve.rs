@@ -66,7 +66,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<(), Failure> {
     // Before anything can be called: a signal must never find the default handler in place.
     let mut signals = Signals::new().map_err(|error| Failure::new(Kind::Failed, format!("no signals: {error}")))?;
-    let suite = Suite::open(config, folder, secret)?;
+    let suite = Suite::open(config, folder, secret).await?;
     let (listener, address) = bind(config.server.listen).await?;
 
     let (stop, stopped) = oneshot::channel::<()>();

@@ -58,11 +58,9 @@ pub(crate) struct Server {
     pub(crate) drain_deadline: Duration,
 }
 
-/// How much is let in.
+/// How much is let in at a time.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// `ERRAND_MAX_MESSAGE`, default and at most 4MiB. The largest request.
-    pub(crate) max_message: Bytes,
     /// `ERRAND_MAX_CONNECTIONS`, default 10000.
     pub(crate) max_connections: u32,
     /// `ERRAND_MAX_STREAMS`, default 100. Concurrent calls of one connection.
@@ -79,15 +77,17 @@ pub(crate) struct Data {
     pub(crate) secret_key: Option<SecretString>,
 }
 
-/// What a password hash costs (Argon2id).
+/// How accounts are protected.
 #[derive(Debug)]
 pub(crate) struct Auth {
-    /// `ERRAND_ARGON2_MEMORY`, default 19MiB.
-    pub(crate) argon2_memory: Bytes,
-    /// `ERRAND_ARGON2_ITERATIONS`, default 2.
-    pub(crate) argon2_iterations: u32,
-    /// `ERRAND_ARGON2_PARALLELISM`, default 1.
-    pub(crate) argon2_parallelism: u32,
+    /// `ERRAND_PASSWORD_MEMORY`, default and at least 19MiB. Memory of one password hash (Argon2id).
+    pub(crate) password_memory: Bytes,
+    /// `ERRAND_PASSWORD_PASSES`, default and at least 2. Passes of one password hash.
+    pub(crate) password_passes: u32,
+    /// `ERRAND_SIGN_UPS_PER_EMAIL`, default 5. Tries a minute for one e-mail address.
+    pub(crate) sign_ups_per_email: u32,
+    /// `ERRAND_SIGN_UPS_PER_ADDRESS`, default 20. Tries a minute from one network address.
+    pub(crate) sign_ups_per_address: u32,
 }
 
 /// What is logged and how.
@@ -106,8 +106,9 @@ const fn setting(section: &'static str, key: &'static str, variable: &'static st
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const MOST_PASSWORD_MEMORY: Bytes = Bytes(1 << 30);
+const MOST_PASSWORD_PASSES: u32 = 100;
 const ORIGINS_OF_THIS_MACHINE: &str = "http://localhost:*, http://127.0.0.1:*";
-const LARGEST_MESSAGE: Bytes = Bytes(4 << 20);
 
 impl Config {
     /// Reads and checks everything; otherwise says everything that is wrong.
@@ -137,8 +138,7 @@ impl Server {
             ),
             trusted_proxies: sources.value(setting("server", "trusted_proxies", "ERRAND_TRUSTED_PROXIES"), vec![]),
             reflection: sources.value(setting("server", "reflection", "ERRAND_REFLECTION"), true),
-            shutdown_delay: sources
-                .value(setting("server", "shutdown_delay", "ERRAND_SHUTDOWN_DELAY"), Duration::ZERO),
+            shutdown_delay: sources.value(setting("server", "shutdown_delay", "ERRAND_SHUTDOWN_DELAY"), Duration::ZERO),
             drain_deadline: sources
                 .value(setting("server", "drain_deadline", "ERRAND_DRAIN_DEADLINE"), Duration::from_secs(10)),
         };
@@ -152,6 +152,14 @@ impl Server {
         server
     }
 
+    /// What concerns the edge.
+    pub(crate) fn edge(&self) -> errand_gateway::Config {
+        errand_gateway::Config {
+            allowed_origins: self.allowed_origins.iter().map(|origin| origin.value.clone()).collect(),
+            trusted_proxies: self.trusted_proxies.iter().map(|network| network.value).collect(),
+        }
+    }
+
     /// The address under which this machine reaches the server.
     pub(crate) fn local_url(&self) -> String {
         reachable(self.listen)
@@ -160,12 +168,7 @@ impl Server {
 
 impl Limits {
     fn read(sources: &mut Sources) -> Self {
-        let max_message = sources.value(setting("limits", "max_message", "ERRAND_MAX_MESSAGE"), LARGEST_MESSAGE);
-        if max_message.0 > LARGEST_MESSAGE.0 {
-            sources.fault("ERRAND_MAX_MESSAGE: the services read no message above 4MiB".to_owned());
-        }
         Self {
-            max_message,
             max_connections: sources.value(setting("limits", "max_connections", "ERRAND_MAX_CONNECTIONS"), 10_000),
             max_streams: sources.value(setting("limits", "max_streams", "ERRAND_MAX_STREAMS"), 100),
         }
@@ -191,15 +194,37 @@ impl Data {
 
 impl Auth {
     fn read(sources: &mut Sources) -> Self {
+        let default = errand_auth::Config::default();
+        let least = Bytes(default.password_memory_kib as usize * 1024);
         let auth = Self {
-            argon2_memory: sources.value(setting("auth", "argon2_memory", "ERRAND_ARGON2_MEMORY"), Bytes(19 << 20)),
-            argon2_iterations: sources.value(setting("auth", "argon2_iterations", "ERRAND_ARGON2_ITERATIONS"), 2),
-            argon2_parallelism: sources.value(setting("auth", "argon2_parallelism", "ERRAND_ARGON2_PARALLELISM"), 1),
+            password_memory: sources.value(setting("auth", "password_memory", "ERRAND_PASSWORD_MEMORY"), least),
+            password_passes: sources
+                .value(setting("auth", "password_passes", "ERRAND_PASSWORD_PASSES"), default.password_passes),
+            sign_ups_per_email: sources
+                .value(setting("auth", "sign_ups_per_email", "ERRAND_SIGN_UPS_PER_EMAIL"), default.sign_ups_per_email),
+            sign_ups_per_address: sources.value(
+                setting("auth", "sign_ups_per_address", "ERRAND_SIGN_UPS_PER_ADDRESS"),
+                default.sign_ups_per_address,
+            ),
         };
-        if auth.argon2_memory.0 < (8 << 10) * auth.argon2_parallelism as usize || auth.argon2_memory.0 > 1 << 30 {
-            sources.fault("ERRAND_ARGON2_MEMORY: must be 8KiB a lane at least and 1GiB at most".to_owned());
+        if auth.password_memory.0 < least.0 || auth.password_memory.0 > MOST_PASSWORD_MEMORY.0 {
+            sources.fault("ERRAND_PASSWORD_MEMORY: must be 19MiB at least and 1GiB at most".to_owned());
+        }
+        if auth.password_passes < default.password_passes || auth.password_passes > MOST_PASSWORD_PASSES {
+            sources.fault("ERRAND_PASSWORD_PASSES: must be 2 at least and 100 at most".to_owned());
         }
         auth
+    }
+
+    /// What concerns the auth service.
+    pub(crate) fn service(&self) -> errand_auth::Config {
+        errand_auth::Config {
+            password_memory_kib: u32::try_from(self.password_memory.0 / 1024).unwrap_or(u32::MAX),
+            password_passes: self.password_passes,
+            sign_ups_per_email: self.sign_ups_per_email,
+            sign_ups_per_address: self.sign_ups_per_address,
+            ..errand_auth::Config::default()
+        }
     }
 }
 

@@ -166,11 +166,12 @@ impl<'a> Sources<'a> {
         self.asked_variables.extend([setting.variable.to_owned(), path_variable.clone()]);
         self.asked_keys.extend([(section, key.to_owned()), (section, path_key.clone())]);
 
-        let from_variables = (self.variables.get(setting.variable).cloned(), self.variables.get(&path_variable).cloned());
+        let from_variables =
+            (self.variables.get(setting.variable).cloned(), self.variables.get(&path_variable).cloned());
         let (plain, path, origin) = match (from_variables, self.file.as_ref()) {
             ((None, None), None) => return None,
             ((None, None), Some((file, table))) => {
-                let entry = |key: &str| table.get(section)?.get(key)?.as_str().map(str::to_owned);
+                let entry = |key: &str| Some(plain(table.get(section)?.get(key)?));
                 (entry(key), entry(&path_key), Origin::File(file.clone()))
             }
             ((plain, path), _) => {

@@ -133,7 +133,8 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 fn a_secret_comes_from_a_variable_or_a_file_but_not_both() {
     let expose = |fake: &Fake| fake.load(&[]).unwrap().data.secret_key.unwrap().expose_secret().to_owned();
     assert_eq!(expose(&home().with("ERRAND_SECRET_KEY", SECRET)), SECRET);
-    let from_file = home().with("ERRAND_SECRET_KEY_FILE", "/run/key").file("/run/key", "0123456789abcdef0123456789abcdef\n");
+    let from_file =
+        home().with("ERRAND_SECRET_KEY_FILE", "/run/key").file("/run/key", "0123456789abcdef0123456789abcdef\n");
     assert_eq!(expose(&from_file), SECRET);
     let both = from_file.with("ERRAND_SECRET_KEY", SECRET);
     assert_eq!(both.faults(), ["ERRAND_SECRET_KEY: give the secret or the file that holds it, not both"]);
