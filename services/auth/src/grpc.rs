@@ -143,7 +143,6 @@ impl AuthService for Grpc {
 
 // === in ===
 
-#[expect(clippy::result_large_err, reason = "handlers answer with a Status")]
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = access::caller(request)?;
     Ok(Caller { user: caller.user, session: caller.session, actor: caller.actor, turn: caller.turn })

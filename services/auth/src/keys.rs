@@ -17,20 +17,27 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use errand_changelog::UserId;
 use errand_chassis::{
     clock::Clock,
     jwks::{KeySet, PublicKey},
     secret::Secret,
-    token::{ACCESS_LIFETIME, Claims, LEEWAY, TYPE},
+    token::{AUDIENCE, Claims, ISSUER, LEEWAY, TYPE},
 };
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use crate::store::{self, SealedKey, Store};
 
+pub use errand_chassis::token::ACCESS_LIFETIME;
+
 /// How long a key is published before it signs.
 pub const LEAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the token of a first-party session allows.
+const SCOPE: &str = "tasks:read tasks:write chat account";
 
 /// Bytes of the thumbprint (RFC 7638) that name a key.
 const KID_LENGTH: usize = 16;
@@ -50,6 +57,17 @@ pub enum Error {
     /// Something that the cryptographic library does not expect to happen.
     #[error("signing failed: {0}")]
     Failed(&'static str),
+}
+
+/// Whom an access token is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: Uuid,
+    /// The user's time zone.
+    pub time_zone: &'a str,
 }
 
 /// A signing key, for a list of them.
@@ -148,7 +166,7 @@ impl Keys {
         let now = self.clock.now();
         let mut ring = Vec::with_capacity(stored.len());
         for sealed in stored {
-            let key = self.unseal(sealed)?;
+            let key = self.unseal(&sealed)?;
             if !key.is_retired(now) {
                 ring.push(key);
             }
@@ -187,17 +205,30 @@ impl Keys {
             .collect()
     }
 
-    /// Signs an access token.
+    /// Signs an access token that is valid from now for [`ACCESS_LIFETIME`].
     ///
     /// # Errors
-    /// When there is no key, which opening prevents.
-    pub fn sign(&self, claims: &Claims) -> Result<SecretString, Error> {
+    /// When there is no key, which [`Keys::ensure`] prevents.
+    pub fn sign(&self, holder: Holder<'_>) -> Result<SecretString, Error> {
+        let now = self.clock.now();
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: *holder.user.as_uuid(),
+            sid: holder.session,
+            jti: self.clock.id(),
+            iat: now.as_second(),
+            exp: now.as_second().saturating_add(ACCESS_LIFETIME.as_secs()),
+            nbf: None,
+            scope: SCOPE.to_owned(),
+            zoneinfo: holder.time_zone.to_owned(),
+        };
         let ring = self.ring();
-        let key = signing(&ring, self.clock.now()).ok_or(Error::Failed("there is no key"))?;
+        let key = signing(&ring, now).ok_or(Error::Failed("there is no key"))?;
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(key.public.kid.clone());
-        let token = jsonwebtoken::encode(&header, claims, &key.private);
+        let token = jsonwebtoken::encode(&header, &claims, &key.private);
         token.map(SecretString::from).map_err(|_| Error::Failed("the key does not sign"))
     }
 
@@ -232,7 +263,7 @@ impl Keys {
         Ok(SealedKey { kid, create_time: now, not_before, not_after: None, sealed })
     }
 
-    fn unseal(&self, stored: SealedKey) -> Result<Key, Error> {
+    fn unseal(&self, stored: &SealedKey) -> Result<Key, Error> {
         let wrong = || Error::Sealed { kid: stored.kid.clone() };
         let (nonce, sealed) = stored.sealed.split_at_checked(NONCE_LEN).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;

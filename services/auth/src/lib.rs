@@ -17,7 +17,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use errand_chassis::{clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes};
 use errand_proto::auth::auth_service_server::AuthServiceServer;
 use serde::{Deserialize, Serialize};
-use tokio::task::AbortHandle;
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, MissedTickBehavior},
+};
 
 use app::{App, Throttles};
 use grpc::Grpc;
@@ -135,7 +138,8 @@ pub async fn rotate_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) ->
 }
 
 async fn read_keys(app: Arc<App>) {
-    let mut every = tokio::time::interval(KEYS_EVERY);
+    let mut every = tokio::time::interval_at(Instant::now() + KEYS_EVERY, KEYS_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         if let Err(error) = app.keys.refresh().await {

@@ -70,7 +70,7 @@ impl App {
         let session = held.session.id;
         let beginning = Beginning { account, email_key: email.key().to_owned(), password, held };
         let account = self.store.sign_up(owner, beginning, by_the_user()).await?.ok_or(Error::EmailTaken)?;
-        let credentials = self.credentials(&account, session, refresh_token, now)?;
+        let credentials = self.credentials(&account, session, refresh_token)?;
         Ok((account, credentials))
     }
 

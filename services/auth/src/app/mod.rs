@@ -10,11 +10,7 @@ mod throttles;
 use std::{net::IpAddr, sync::Arc};
 
 use errand_changelog::{Actor, Origin, Request, UserId};
-use errand_chassis::{
-    clock::Clock,
-    page_token::PageTokens,
-    token::{ACCESS_LIFETIME, AUDIENCE, Claims, ISSUER},
-};
+use errand_chassis::{clock::Clock, page_token::PageTokens};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -22,16 +18,16 @@ use uuid::Uuid;
 use crate::{
     domain::{account::Account, session::Session},
     error::Error,
-    keys::{Keys, refresh::Issued, refresh::RefreshKey},
+    keys::{
+        ACCESS_LIFETIME, Holder, Keys,
+        refresh::{Issued, RefreshKey},
+    },
     passwords::Passwords,
     store::{Held, Store},
 };
 
 pub use accounts::{PatchMe, SignUp};
 pub use throttles::Throttles;
-
-/// What the token of a first-party session allows.
-const SCOPE: &str = "tasks:read tasks:write chat account";
 
 /// How often a write that met another is decided again.
 const TRIES: usize = 8;
@@ -104,26 +100,9 @@ impl App {
     }
 
     /// Signs an access token for a session and puts the refresh token beside it.
-    fn credentials(
-        &self,
-        account: &Account,
-        session: Uuid,
-        refresh_token: SecretString,
-        now: Timestamp,
-    ) -> Result<Credentials, Error> {
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: *account.id.as_uuid(),
-            sid: session,
-            jti: self.clock.id(),
-            iat: now.as_second(),
-            exp: now.as_second().saturating_add(ACCESS_LIFETIME.as_secs()),
-            nbf: None,
-            scope: SCOPE.to_owned(),
-            zoneinfo: account.time_zone.clone(),
-        };
-        Ok(Credentials { access_token: self.keys.sign(&claims)?, expires_in: ACCESS_LIFETIME, refresh_token })
+    fn credentials(&self, account: &Account, session: Uuid, refresh_token: SecretString) -> Result<Credentials, Error> {
+        let access_token = self.keys.sign(Holder { user: account.id, session, time_zone: &account.time_zone })?;
+        Ok(Credentials { access_token, expires_in: ACCESS_LIFETIME, refresh_token })
     }
 }
 

@@ -51,7 +51,7 @@ impl App {
             let opening = Opening { held, verified, upgraded };
             // When the hash is another by now, the password is to be asked again.
             if let Some(account) = self.store.open_session(owner, opening, by_the_user(), now).await? {
-                let credentials = self.credentials(&account, session, refresh_token, now)?;
+                let credentials = self.credentials(&account, session, refresh_token)?;
                 return Ok((account, credentials));
             }
         }
@@ -109,7 +109,7 @@ impl App {
             Verdict::Unknown => return Err(Error::RefreshTokenInvalid),
         };
         let refresh_token = self.refresh.issue(session.id, generation).token;
-        self.credentials(account, session.id, refresh_token, now).map(Some)
+        self.credentials(account, session.id, refresh_token).map(Some)
     }
 
     /// Ends the calling session, if it has not ended already.

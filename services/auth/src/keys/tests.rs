@@ -1,9 +1,5 @@
-use errand_chassis::{
-    clock::ManualClock,
-    token::{AUDIENCE, ISSUER, Verifier},
-};
+use errand_chassis::{clock::ManualClock, token::Verifier};
 use secrecy::ExposeSecret;
-use uuid::Uuid;
 
 use super::*;
 use crate::store::sqlite::{MIGRATIONS, Sqlite};
@@ -17,6 +13,10 @@ struct Room {
 
 fn secret(byte: u8) -> Secret {
     Secret::new(&[byte; 32]).unwrap()
+}
+
+fn holder() -> Holder<'static> {
+    Holder { user: UserId::from(Uuid::from_u128(1)), session: Uuid::from_u128(2), time_zone: "UTC" }
 }
 
 fn minutes(minutes: i64) -> SignedDuration {
@@ -44,24 +44,8 @@ impl Room {
         keys
     }
 
-    fn claims(&self) -> Claims {
-        let now = self.clock.now().as_second();
-        Claims {
-            iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
-            sub: Uuid::from_u128(1),
-            sid: Uuid::from_u128(2),
-            jti: self.clock.id(),
-            iat: now,
-            exp: now + 900,
-            nbf: None,
-            scope: "account".into(),
-            zoneinfo: "UTC".into(),
-        }
-    }
-
     fn token(&self, keys: &Keys) -> String {
-        keys.sign(&self.claims()).unwrap().expose_secret().to_owned()
+        keys.sign(holder()).unwrap().expose_secret().to_owned()
     }
 
     fn reason(&self, token: &str) -> &'static str {
@@ -90,7 +74,7 @@ async fn reading_makes_no_key() {
     let room = Room::new();
     let keys = room.read(&secret(5)).await.unwrap();
     assert_eq!((keys.list(), keys.public()), (Vec::new(), Vec::new()));
-    assert!(matches!(keys.sign(&room.claims()), Err(Error::Failed(_))));
+    assert!(matches!(keys.sign(holder()), Err(Error::Failed(_))));
     assert_eq!(room.reason("a.b.c"), "TOKEN_INVALID");
 }
 
@@ -184,9 +168,9 @@ async fn keys_at_rest_open_only_with_the_secret_and_under_their_own_name() {
     let error = room.read(&secret(6)).await.unwrap_err();
     assert!(error.to_string().contains("does not open with this secret key"), "{error}");
     let renamed = SealedKey { kid: "other".into(), ..stored[0].clone() };
-    assert!(matches!(keys.unseal(renamed), Err(Error::Sealed { .. })));
+    assert!(matches!(keys.unseal(&renamed), Err(Error::Sealed { .. })));
     let cut = SealedKey { sealed: vec![1; 5], ..stored[0].clone() };
-    assert!(matches!(keys.unseal(cut), Err(Error::Sealed { .. })));
+    assert!(matches!(keys.unseal(&cut), Err(Error::Sealed { .. })));
     // PKCS #8 names the curve; sealed bytes must not.
     let curve = [0x2a, 0x86, 0x48, 0xce, 0x3d];
     assert!(!stored[0].sealed.windows(curve.len()).any(|window| window == curve));
