@@ -18,6 +18,16 @@ use crate::domain::{
 
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_795_251_600, 0);
 
+/// One step of a random history; numbers choose among what is there.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Rename(u8),
+    LogIn,
+    End(usize),
+    ChangePassword(usize),
+    Rotate(usize),
+}
+
 /// Runs every case.
 pub(crate) async fn all<F, O>(open: F)
 where
@@ -345,4 +355,54 @@ async fn signing_keys_end_when_a_newer_one_comes(store: Arc<dyn Store>) {
     let ended = SealedKey { not_after: Some(at(2000)), ..key("b", 10) };
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("c", 1000)]);
     assert!(matches!(store.add_signing_key(key("c", 1000), at(5000), at(1000)).await, Err(Error::Engine(_))));
+}
+
+/// After any history the log, replayed from its beginning, gives what the tables hold.
+pub(crate) async fn a_log_replayed_is_the_table(store: Arc<dyn Store>, steps: Vec<Step>) {
+    sign_up(store.as_ref(), 1).await;
+    for (number, step) in steps.into_iter().enumerate() {
+        let now = at(i64::try_from(number).unwrap());
+        let (account, password) = store.credential(user(1)).await.unwrap().unwrap();
+        let open = store.sessions(user(1), None, usize::MAX, now).await.unwrap();
+        match step {
+            Step::Rename(name) => {
+                let after = Account { display_name: format!("{}", name % 3), update_time: now, ..account };
+                store.update(user(1), after, origin(), now).await.unwrap();
+            }
+            Step::LogIn => {
+                let id = 2000 + u128::try_from(number).unwrap();
+                let opening = Opening { held: held(id, now), verified: password, upgraded: None };
+                store.open_session(user(1), opening, origin(), now).await.unwrap().unwrap();
+            }
+            Step::End(which) => {
+                let id = open.get(which % (open.len() + 1)).map_or(Uuid::nil(), |session| session.id);
+                store.end_session(user(1), id, Ending::Deleted, origin(), now).await.unwrap();
+            }
+            Step::ChangePassword(which) => {
+                let keep = open.get(which % (open.len() + 1)).map_or(Uuid::nil(), |session| session.id);
+                let next = hash(&format!("{number}"));
+                assert!(store.change_password(user(1), password, next, keep, origin(), now).await.unwrap());
+            }
+            Step::Rotate(which) => {
+                if let Some(session) = open.get(which % (open.len() + 1)) {
+                    let next = Held { session: session.rotated(session.generation + 1, now), secret_hash: [1; 32] };
+                    assert!(store.rotate(user(1), next).await.unwrap());
+                }
+            }
+        }
+    }
+    let (mut account, mut sessions) = (None, std::collections::BTreeSet::new());
+    for (index, change) in store.changes(user(1), 0, usize::MAX).await.unwrap().into_iter().enumerate() {
+        assert_eq!(change.seq, i64::try_from(index).unwrap() + 1, "the log has no gap");
+        match (change.before, change.after) {
+            (before, Some(Subject::Account(after))) => {
+                assert_eq!(before, account.replace(after).map(Subject::Account), "each change begins where one ended");
+            }
+            (None, Some(Subject::Session(begun))) => assert!(sessions.insert(begun.id.as_u128())),
+            (Some(Subject::Session(ended)), None) => assert!(sessions.remove(&ended.id.as_u128())),
+            other => panic!("no such change: {other:?}"),
+        }
+    }
+    assert_eq!(account, store.account(user(1), None).await.unwrap().account);
+    assert_eq!(sessions.into_iter().rev().collect::<Vec<_>>(), ids(store.as_ref(), user(1), NOW).await);
 }

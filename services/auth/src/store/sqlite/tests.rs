@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::store::conformance::{self, NOW, user};
+use crate::store::conformance::{self, NOW, Step, user};
 
 fn fresh() -> (tempfile::TempDir, Sqlite) {
     let folder = tempfile::tempdir().unwrap();
@@ -79,4 +80,26 @@ fn what_the_engine_says_is_told_apart() {
     assert!(matches!(Error::from(Below::Full), Error::Full));
     assert!(matches!(Error::from(Below::OutcomeUnknown), Error::OutcomeUnknown));
     assert!(matches!(Error::from(Below::Constraint), Error::Engine(_)));
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        any::<u8>().prop_map(Step::Rename),
+        Just(Step::LogIn),
+        any::<usize>().prop_map(Step::End),
+        any::<usize>().prop_map(Step::ChangePassword),
+        any::<usize>().prop_map(Step::Rotate),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn a_random_history_replayed_from_the_log_is_the_table(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (_folder, store) = fresh();
+        runtime.block_on(conformance::a_log_replayed_is_the_table(Arc::new(store), steps));
+    }
 }
