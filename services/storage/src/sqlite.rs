@@ -40,7 +40,7 @@ const STATEMENTS: usize = 64;
 pub struct Sqlite {
     writes: Sender<Box<dyn Write>>,
     reads: Sender<Box<dyn Read>>,
-    /// Ends when all threads have put their connections away.
+    /// Ends when the writer, the last of the threads, has closed the file.
     threads: Receiver<()>,
     name: Arc<str>,
 }
@@ -134,20 +134,25 @@ impl Sqlite {
         let (reads, waiting_reads) = async_channel::bounded(READS_WAITING);
         let (running, threads) = async_channel::bounded(1);
         let name: Arc<str> = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("sqlite").into();
-        let held = running.clone();
-        start(&format!("{name}-writer"), move || {
-            write_all(&writer, &waiting_writes);
-            drop(writer);
-            drop(held);
-        })?;
+        let (reading, readers_gone) = async_channel::bounded::<()>(1);
         for (index, reader) in readers.into_iter().enumerate() {
-            let (held, waiting) = (running.clone(), waiting_reads.clone());
+            let (held, waiting) = (reading.clone(), waiting_reads.clone());
             start(&format!("{name}-reader{index}"), move || {
                 read_all(&reader, &waiting);
                 drop(reader);
                 drop(held);
             })?;
         }
+        drop(reading);
+        start(&format!("{name}-writer"), move || {
+            write_all(&writer, &waiting_writes);
+            // Nothing is ever sent: this ends when the last reader has gone. Who closes last
+            // removes the write-ahead log, and a reader may not.
+            let _ = readers_gone.recv_blocking();
+            check_point(&writer);
+            drop(writer);
+            drop(running);
+        })?;
         Ok(Self { writes, reads, threads, name })
     }
 
@@ -186,7 +191,7 @@ impl Sqlite {
     pub async fn close(&self) {
         self.reads.close();
         self.writes.close();
-        // Nothing is ever sent: this ends when the last thread has gone.
+        // Nothing is ever sent: this ends when the writer has gone.
         let _ = self.threads.recv().await;
     }
 }
@@ -217,6 +222,10 @@ fn write_all(connection: &Connection, waiting: &Receiver<Box<dyn Write>>) {
             return;
         }
     }
+}
+
+/// Brings everything into the file itself, so that the next start finds nothing to recover.
+fn check_point(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         tracing::warn!(error = %error, "the write-ahead log was left for the next start");
     }

@@ -1,6 +1,6 @@
 //! The service through its whole stack, token check and contract included, without a socket.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may be blunt")]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 mod world;
 
