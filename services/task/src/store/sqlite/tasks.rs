@@ -148,3 +148,39 @@ impl Columns {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::MIGRATIONS;
+
+    #[test]
+    fn r_035_a_row_of_another_owner_is_an_error_never_an_answer() {
+        let db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|migration| db.execute_batch(migration.sql).unwrap());
+        let (owner, other) = (UserId::from(Uuid::from_u128(1)), UserId::from(Uuid::from_u128(2)));
+        let id = TaskId(Uuid::from_u128(3));
+        let task = Task {
+            id,
+            version: 1,
+            title: Title::new("x").unwrap(),
+            description: Description::default(),
+            priority: Priority::None,
+            due_time: None,
+            labels: Labels::default(),
+            create_time: Timestamp::UNIX_EPOCH,
+            update_time: Timestamp::UNIX_EPOCH,
+            complete_time: None,
+            delete_time: None,
+        };
+        put(&db, owner, None, &task).unwrap();
+        // A statement that forgot the owner.
+        let mut statement = db.prepare("SELECT * FROM tasks").unwrap();
+        let columns = Columns::of(&statement).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        let row = rows.next().unwrap().unwrap();
+        assert_eq!(columns.task(row, owner), Ok(task));
+        let wrong = Error::Inconsistent { table: "tasks", column: "owner", key: id.to_string() };
+        assert_eq!(columns.task(row, other), Err(wrong));
+    }
+}
