@@ -311,9 +311,22 @@ fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
     (column(errors), column(details))
 }
 
+/// The contracts, by path.
+fn contracts() -> Vec<(String, String)> {
+    let paths = files(&["proto/errand"]).into_iter().filter(|path| path.ends_with(".proto"));
+    paths.map(|path| (path.clone(), fs::read_to_string(root().join(&path)).unwrap())).collect()
+}
+
+/// The values of the contracts' enums: words in capitals that are no reasons.
+fn enum_values() -> BTreeSet<String> {
+    let texts: Vec<String> = contracts().into_iter().map(|(_, text)| text).collect();
+    let names = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().split_once(" = "));
+    names.map(|(name, _)| name.to_owned()).filter(|name| is_reason(name)).collect()
+}
+
 #[test]
 fn the_page_of_errors_lists_exactly_the_reasons_in_the_code() {
-    let (errors, details) = documented();
+    let ((errors, details), values) = (documented(), enum_values());
     let listed: BTreeSet<&str> = errors.union(&details).map(String::as_str).collect();
     let code: Vec<Source> = sources(&["proto", "services", "gateway"]);
     let code: Vec<&Source> = code.iter().filter(|source| !is_test_file(&source.path)).collect();
@@ -321,9 +334,9 @@ fn the_page_of_errors_lists_exactly_the_reasons_in_the_code() {
     for source in &code {
         let words = source.literals().filter(|text| is_reason(text) && text.contains('_'));
         // A single word in capitals may be anything, unless it stands where a reason stands.
-        let reasons = source.reasons().filter(|text| is_reason(text)).chain(words);
+        let reasons = source.reasons().map(|(_, text)| text).filter(|text| is_reason(text)).chain(words);
         let unknown = reasons.filter(|word| !listed.contains(word) && !table::NO_REASON.contains(word));
-        let unknown = unknown.filter(|word| !word.starts_with("ERRAND_"));
+        let unknown = unknown.filter(|word| !word.starts_with("ERRAND_") && !values.contains(*word));
         faults.extend(unknown.map(|word| format!("{word} ({}) is not in docs/errors.md", source.path)));
     }
     let used: BTreeSet<&str> = code.iter().flat_map(|source| source.literals()).collect();
@@ -332,16 +345,33 @@ fn the_page_of_errors_lists_exactly_the_reasons_in_the_code() {
 }
 
 #[test]
-fn the_contracts_promise_only_reasons_that_exist() {
-    let (errors, _) = documented();
+fn the_page_of_errors_gives_each_reason_the_code_that_it_is_sent_with() {
+    let text = fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let codes: BTreeMap<&str, &str> =
+        rows.map(|(reason, rest)| (reason, rest.split([' ', '|']).next().unwrap())).collect();
     let mut faults = Vec::new();
-    for path in files(&["proto/errand"]).iter().filter(|path| path.ends_with(".proto")) {
-        let text = fs::read_to_string(root().join(path)).unwrap();
+    for source in sources(&["proto/src", "services", "gateway/src"]).iter().filter(|source| !is_test_file(&source.path))
+    {
+        for (code, reason) in source.reasons() {
+            let code = code.map(|name| name.to_uppercase());
+            let said = codes.get(reason).map(|code| code.replace('_', ""));
+            if code.is_some() && said.is_some() && code != said {
+                faults.push(format!("{}: {reason} is sent as {code:?}, the page says {said:?}", source.path));
+            }
+        }
+    }
+    none_of(&faults, "docs/errors.md says the code of each reason");
+}
+
+#[test]
+fn the_contracts_promise_only_reasons_that_exist() {
+    let ((errors, _), values) = (documented(), enum_values());
+    let mut faults = Vec::new();
+    for (path, text) in contracts() {
         let comments = text.lines().filter_map(|line| line.trim().strip_prefix("//"));
         let words = comments.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
-        // Enum values are said in comments too; a word with an underscore that is defined in the file is one.
-        let promised =
-            words.filter(|word| is_reason(word) && word.contains('_') && !text.contains(&format!("{word} = ")));
+        let promised = words.filter(|word| is_reason(word) && word.contains('_') && !values.contains(*word));
         faults.extend(promised.filter(|word| !errors.contains(*word)).map(|word| format!("{path}: {word}")));
     }
     none_of(&faults, "a reason that a comment of the contract names is in docs/errors.md");

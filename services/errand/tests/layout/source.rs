@@ -97,14 +97,19 @@ impl Source {
         })
     }
 
-    /// The string literals that stand where the reason of an error stands: after `Code::Name,` or `reason:`.
-    pub(crate) fn reasons(&self) -> impl Iterator<Item = &str> {
-        let is_word = |at: usize, word: &str| self.tokens.get(at) == Some(&Token::Word(word.to_owned()));
+    /// The string literals that stand where the reason of an error stands: after `reason:`, or after
+    /// `Code::Name,` and then with that name.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let word = |at: usize| match self.tokens.get(at) {
+            Some(Token::Word(word)) => Some(word.as_str()),
+            _ => None,
+        };
         self.tokens.iter().enumerate().filter_map(move |(at, token)| match token {
-            Token::Text(text) => {
-                let after_code = at >= 5 && is(&self.tokens, at - 1, ',') && is_word(at - 5, "Code");
-                let after_reason = at >= 2 && is(&self.tokens, at - 1, ':') && is_word(at - 2, "reason");
-                (after_code || after_reason).then_some(text.as_str())
+            Token::Text(text) if at >= 5 && is(&self.tokens, at - 1, ',') && word(at - 5) == Some("Code") => {
+                Some((word(at - 2), text.as_str()))
+            }
+            Token::Text(text) if at >= 2 && is(&self.tokens, at - 1, ':') && word(at - 2) == Some("reason") => {
+                Some((None, text.as_str()))
             }
             _ => None,
         })

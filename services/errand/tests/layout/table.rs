@@ -122,7 +122,15 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: SERVICES,
         path: "error",
-        may: &["domain", "store", "passwords", "keys", "errand_changelog", "errand_chassis", "errand_proto::validation"],
+        may: &[
+            "domain",
+            "store",
+            "passwords",
+            "keys",
+            "errand_changelog",
+            "errand_chassis",
+            "errand_proto::validation",
+        ],
         outside: NO_SQL,
     },
     // Decodes, calls app, encodes. Only lib.rs sees it.
