@@ -1,0 +1,6 @@
+//! The rules of conversations and turns, pure: no clock, no storage, no network.
+
+pub mod conversation;
+pub mod policy;
+pub mod tool;
+pub mod turn;

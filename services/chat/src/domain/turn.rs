@@ -1,0 +1,261 @@
+//! A turn: from what the user said to what the assistant answers, as a pure state machine.
+//!
+//! A turn is nothing but its events. [`next`] reads them and says what to do; whoever does it stores
+//! the event that comes of it and asks again. So a turn can stop anywhere and go on later, in
+//! another process, and nothing that was stored is done twice. What a turn costs is bounded: rounds
+//! of the model, calls a round, the length of the answer.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    policy::{self, Class, Judged},
+    tool::{ToolCall, ToolFailure},
+};
+
+/// How often the model is asked in one turn.
+pub const MOST_ROUNDS: usize = 8;
+
+/// How many calls of one answer of the model are looked at; the rest is dropped.
+pub const MOST_CALLS: usize = 16;
+
+/// The longest answer that is kept, in characters.
+pub const LONGEST_REPLY: usize = 20_000;
+
+/// The longest id of a call that is taken from the model, in bytes.
+const LONGEST_CALL_ID: usize = 64;
+
+const NOTHING_SAID: &str = "I have no answer to that.";
+const TOO_MANY_ROUNDS: &str =
+    "I stopped here, because this took more steps than I may take at once. Tell me if I should go on.";
+
+/// A turn as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turn {
+    /// Its id.
+    pub id: Uuid,
+    /// The conversation that it belongs to.
+    pub conversation: Uuid,
+    /// When the user spoke: "today" is read by this, however much later the turn goes on.
+    pub started: Timestamp,
+    /// What happened so far; the place in this list is the event's step.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened in a turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The user spoke.
+    Started {
+        /// The user's message.
+        message: Uuid,
+        /// The IANA time zone to read days and times in.
+        time_zone: String,
+    },
+    /// The model answered.
+    ModelAnswered(Answer),
+    /// A call was carried out, or refused.
+    ToolFinished {
+        /// Which one.
+        call_id: String,
+        /// What came of it.
+        outcome: Result<Value, ToolFailure>,
+    },
+    /// The assistant answered the user. The turn is over.
+    Replied {
+        /// The assistant's message.
+        message: Uuid,
+        /// What it says.
+        text: String,
+    },
+    /// The model gave no answer. The turn is over.
+    Failed {
+        /// Why, for developers.
+        reason: String,
+    },
+}
+
+/// What the model answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Words for the user.
+    Text(String),
+    /// Calls, each judged.
+    Calls(Vec<Judged>),
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action<'a> {
+    /// Ask the model.
+    AskModel,
+    /// Carry out a call. Its outcome will be the event of this step, which also names the call to
+    /// the peer: however often it is tried, it has one effect.
+    CallTool {
+        /// The call.
+        call: &'a ToolCall,
+        /// The step.
+        step: usize,
+    },
+    /// Answer a call without carrying it out.
+    Refuse {
+        /// Which one.
+        call_id: &'a str,
+        /// Why.
+        failure: &'a ToolFailure,
+    },
+    /// Answer the user.
+    Reply(&'a str),
+    /// Nothing: the turn is over, or never began.
+    Stop,
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// With this answer.
+    Replied(&'a str),
+    /// Without one, for this reason.
+    Failed(&'a str),
+}
+
+/// One call of a turn and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Run<'a> {
+    /// The call.
+    pub call: &'a ToolCall,
+    /// What came of it; nothing yet when the turn stands before it.
+    pub outcome: Option<&'a Result<Value, ToolFailure>>,
+}
+
+/// Says what to do after these events.
+#[must_use]
+pub fn next(events: &[Event]) -> Action<'_> {
+    if !matches!(events.first(), Some(Event::Started { .. })) || ending(events).is_some() {
+        return Action::Stop;
+    }
+    let rounds = events.iter().filter(|event| matches!(event, Event::ModelAnswered(_))).count();
+    let last = events.iter().rposition(|event| matches!(event, Event::ModelAnswered(_)));
+    let (answer, finished) = match last.and_then(|at| Some((events.get(at)?, events.get(at + 1..)?))) {
+        Some((Event::ModelAnswered(answer), finished)) => (answer, finished),
+        _ => return Action::AskModel,
+    };
+    match answer {
+        Answer::Text(text) => Action::Reply(text),
+        Answer::Calls(calls) if calls.is_empty() => Action::Reply(NOTHING_SAID),
+        Answer::Calls(calls) => match calls.iter().find(|judged| !is_finished(finished, &judged.call.id)) {
+            Some(Judged { call, refusal: None }) => Action::CallTool { call, step: events.len() },
+            Some(Judged { call, refusal: Some(failure) }) => Action::Refuse { call_id: &call.id, failure },
+            None if rounds < MOST_ROUNDS => Action::AskModel,
+            None => Action::Reply(TOO_MANY_ROUNDS),
+        },
+    }
+}
+
+/// How the turn of these events ended, if it did.
+#[must_use]
+pub fn ending(events: &[Event]) -> Option<Ending<'_>> {
+    events.iter().rev().find_map(|event| match event {
+        Event::Replied { text, .. } => Some(Ending::Replied(text)),
+        Event::Failed { reason } => Some(Ending::Failed(reason)),
+        _ => None,
+    })
+}
+
+/// The calls of these events, in order.
+#[must_use]
+pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
+    let mut runs: Vec<Run<'_>> = Vec::new();
+    for event in events {
+        match event {
+            Event::ModelAnswered(Answer::Calls(calls)) => {
+                runs.extend(calls.iter().map(|judged| Run { call: &judged.call, outcome: None }));
+            }
+            Event::ToolFinished { call_id, outcome } => {
+                if let Some(run) = runs.iter_mut().find(|run| run.outcome.is_none() && run.call.id == *call_id) {
+                    run.outcome = Some(outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+    runs
+}
+
+/// The event of words of the model: never blank, never endless.
+#[must_use]
+pub fn said(text: &str) -> Event {
+    let text = text.trim();
+    let text = match text.char_indices().nth(LONGEST_REPLY) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None if text.is_empty() => NOTHING_SAID.to_owned(),
+        None => text.to_owned(),
+    };
+    Event::ModelAnswered(Answer::Text(text))
+}
+
+/// The event of calls that the model asks for: bounded, each with an id of its own, each judged.
+#[must_use]
+pub fn asked(events: &[Event], mut calls: Vec<ToolCall>, classify: impl Fn(&str) -> Option<Class>) -> Event {
+    calls.truncate(MOST_CALLS);
+    let before: Vec<&Judged> = events.iter().flat_map(judged).collect();
+    let mut taken: Vec<String> = before.iter().map(|judged| judged.call.id.clone()).collect();
+    for (index, call) in calls.iter_mut().enumerate() {
+        if call.id.is_empty() || call.id.len() > LONGEST_CALL_ID || taken.contains(&call.id) {
+            call.id = format!("call-{}-{index}", events.len());
+            while taken.contains(&call.id) {
+                call.id.push('+');
+            }
+        }
+        taken.push(call.id.clone());
+    }
+    Event::ModelAnswered(Answer::Calls(policy::judge(&before, calls, classify)))
+}
+
+fn judged(event: &Event) -> &[Judged] {
+    match event {
+        Event::ModelAnswered(Answer::Calls(calls)) => calls,
+        _ => &[],
+    }
+}
+
+fn is_finished(events: &[Event], id: &str) -> bool {
+    events.iter().any(|event| matches!(event, Event::ToolFinished { call_id, .. } if call_id == id))
+}
+
+// === impl Turn ===
+
+impl Turn {
+    /// The IANA time zone that the turn is read in.
+    #[must_use]
+    pub fn time_zone(&self) -> &str {
+        match self.events.first() {
+            Some(Event::Started { time_zone, .. }) => time_zone,
+            _ => "UTC",
+        }
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The kind of change that the event is in the log.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Event::Started { .. } => "turn_started",
+            Event::ModelAnswered(_) => "model_answered",
+            Event::ToolFinished { .. } => "tool_finished",
+            Event::Replied { .. } => "turn_replied",
+            Event::Failed { .. } => "turn_failed",
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn started() -> Event {
+    Event::Started { message: Uuid::from_u128(1), time_zone: "Europe/Berlin".to_owned() }
+}
+
+fn call(id: &str, name: &str) -> ToolCall {
+    ToolCall { id: id.to_owned(), name: name.to_owned(), arguments: json!({"task": {"title": "milk"}}) }
+}
+
+fn classify(name: &str) -> Option<Class> {
+    match name {
+        "list_tasks" => Some(Class::Read),
+        "add_task" => Some(Class::Write),
+        _ => None,
+    }
+}
+
+fn finished(id: &str) -> Event {
+    Event::ToolFinished { call_id: id.to_owned(), outcome: Ok(json!({})) }
+}
+
+fn calls_of(event: &Event) -> Vec<&str> {
+    judged(event).iter().map(|judged| judged.call.id.as_str()).collect()
+}
+
+#[test]
+fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
+    let mut events = vec![started()];
+    assert_eq!(next(&events), Action::AskModel);
+    events.push(asked(&events, vec![call("a", "add_task"), call("b", "nonsense")], classify));
+    assert_eq!(next(&events), Action::CallTool { call: &call("a", "add_task"), step: 2 });
+    events.push(finished("a"));
+    assert!(matches!(next(&events), Action::Refuse { call_id: "b", failure } if failure.reason == "TOOL_UNKNOWN"));
+    events.push(finished("b"));
+    assert_eq!(next(&events), Action::AskModel);
+    events.push(said(" Added. "));
+    assert_eq!(next(&events), Action::Reply("Added."));
+    events.push(Event::Replied { message: Uuid::from_u128(2), text: "Added.".to_owned() });
+    assert_eq!(next(&events), Action::Stop);
+    assert_eq!(ending(&events), Some(Ending::Replied("Added.")));
+    let runs = runs(&events);
+    assert_eq!(runs.iter().map(|run| run.call.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(runs.iter().all(|run| run.outcome.is_some()));
+}
+
+#[test]
+fn nothing_happens_before_the_start_or_after_the_end() {
+    assert_eq!(next(&[]), Action::Stop);
+    assert_eq!(next(&[said("a")]), Action::Stop);
+    let failed = [started(), Event::Failed { reason: "down".to_owned() }];
+    assert_eq!((next(&failed), ending(&failed)), (Action::Stop, Some(Ending::Failed("down"))));
+}
+
+#[test]
+fn r_120_a_model_that_never_stops_calling_is_stopped_after_eight_rounds() {
+    let mut events = vec![started()];
+    for round in 0..MOST_ROUNDS {
+        assert_eq!(next(&events), Action::AskModel);
+        let id = round.to_string();
+        events.push(asked(&events, vec![call(&id, "list_tasks")], classify));
+        events.push(finished(&id));
+    }
+    assert_eq!(next(&events), Action::Reply(TOO_MANY_ROUNDS));
+}
+
+#[test]
+fn r_120_a_thousand_calls_at_once_are_cut_and_the_same_call_twice_is_told_apart() {
+    let events = [started()];
+    let many = asked(&events, vec![call("same", "list_tasks"); 1000], classify);
+    let ids = calls_of(&many);
+    assert_eq!(ids.len(), MOST_CALLS);
+    let mut unique = ids.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), ids.len());
+}
+
+#[test]
+fn an_id_of_an_earlier_round_is_not_taken_again() {
+    let mut events = vec![started()];
+    events.push(asked(&events, vec![call("a", "list_tasks")], classify));
+    events.push(finished("a"));
+    let again = asked(&events, vec![call("a", "list_tasks"), call("", "list_tasks")], classify);
+    assert_eq!(calls_of(&again), ["call-3-0", "call-3-1"]);
+    events.push(again);
+    assert!(matches!(next(&events), Action::CallTool { step: 4, .. }));
+}
+
+#[test]
+fn words_are_never_blank_and_never_endless() {
+    assert_eq!(said(" \n"), Event::ModelAnswered(Answer::Text(NOTHING_SAID.to_owned())));
+    let Event::ModelAnswered(Answer::Text(long)) = said(&"é".repeat(LONGEST_REPLY + 1)) else { unreachable!() };
+    assert_eq!(long.chars().count(), LONGEST_REPLY + 1);
+    assert_eq!(next(&[started(), asked(&[], vec![], classify)]), Action::Reply(NOTHING_SAID));
+}
+
+#[test]
+fn an_event_is_read_back_from_what_is_stored() {
+    let events = [
+        started(),
+        asked(&[], vec![call("a", "add_task"), call("b", "?")], classify),
+        Event::ToolFinished {
+            call_id: "a".to_owned(),
+            outcome: Err(ToolFailure { reason: "X".to_owned(), message: "y".to_owned() }),
+        },
+        finished("b"),
+        said("hi"),
+        Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned() },
+        Event::Failed { reason: "r".to_owned() },
+    ];
+    for event in events {
+        let stored = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&stored).unwrap(), event);
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let id = "[ab]?";
+    prop_oneof![
+        Just(started()),
+        ".{0,5}".prop_map(|text| said(&text)),
+        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4).prop_map(|calls| {
+            asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify)
+        }),
+        id.prop_map(|id| finished(&id)),
+        Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
+        Just(Event::Failed { reason: "x".to_owned() }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_events_have_a_next_action(events in prop::collection::vec(any_event(), 0..20)) {
+        let _ = (next(&events), runs(&events), ending(&events));
+    }
+
+    /// Whatever the model answers, a turn ends, and each call is carried out at a step of its own.
+    #[test]
+    fn r_120_every_turn_ends(script in prop::collection::vec(prop::collection::vec(("[a-c]{0,2}", "add_task|list_tasks|x"), 0..40), 0..12)) {
+        let mut events = vec![started()];
+        let mut script = script.into_iter();
+        let mut carried_out = Vec::new();
+        let mut asked_model = 0;
+        for _ in 0..=1 + MOST_ROUNDS * (MOST_CALLS + 1) {
+            let event = match next(&events) {
+                Action::Stop => break,
+                Action::AskModel => {
+                    asked_model += 1;
+                    match script.next() {
+                        Some(calls) => asked(&events, calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify),
+                        None => said("done"),
+                    }
+                }
+                Action::CallTool { call, step } => {
+                    prop_assert_eq!(step, events.len());
+                    prop_assert!(!carried_out.contains(&call.id));
+                    carried_out.push(call.id.clone());
+                    finished(&call.id.clone())
+                }
+                Action::Refuse { call_id, failure } => Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) },
+                Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.to_owned() },
+            };
+            events.push(event);
+        }
+        prop_assert!(ending(&events).is_some());
+        prop_assert!(asked_model <= MOST_ROUNDS);
+        prop_assert!(runs(&events).iter().all(|run| run.outcome.is_some()));
+    }
+}

@@ -1,0 +1,192 @@
+//! What can go wrong in the chat service, and how it leaves.
+
+use std::time::Duration;
+
+use errand_chassis::error::Error as Outgoing;
+use errand_proto::validation::Violation;
+use tonic::Code;
+use uuid::Uuid;
+
+use crate::{domain::conversation::Blank, store};
+
+/// Why a call could not be answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// There is nothing to read in what the user says.
+    #[error("content {0}")]
+    Blank(#[from] Blank),
+    /// Nobody knows this time zone.
+    #[error("there is no time zone {0:?}")]
+    TimeZoneUnknown(String),
+    /// An id that is none, although the contract lets it pass.
+    #[error("{0} is no id")]
+    NoId(&'static str),
+    /// A page token of ours that holds no place in a list, such as one of another release.
+    #[error("page_token can not be used any more; start from the first page")]
+    PageToken,
+    /// There is no such conversation, or it is another user's.
+    #[error("there is no conversation {0}")]
+    ConversationNotFound(Uuid),
+    /// A turn of the conversation is under way.
+    #[error("the assistant is still at work in conversation {0}")]
+    TurnInProgress(Uuid),
+    /// The model gave no answer.
+    #[error("turn {turn} failed: {reason}")]
+    TurnFailed {
+        /// The turn.
+        turn: Uuid,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The token ran out while the assistant was at work.
+    #[error("the access token ran out during turn {0}")]
+    TokenRanOut(Uuid),
+    /// The request id belongs to another request.
+    #[error("the request id {0} was used before")]
+    RequestReused(String),
+    /// As many turns are running as may run at once.
+    #[error("too many turns are running")]
+    Overloaded,
+    /// The process is about to end.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+    /// A task of ours ended without an answer.
+    #[error("a task ended without an answer: {0}")]
+    Lost(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The chassis refused it.
+    #[error(transparent)]
+    Chassis(#[from] Outgoing),
+}
+
+impl From<Error> for Outgoing {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Blank(blank) => Outgoing::invalid(vec![Violation::new("content", "REQUIRED", blank.to_string())]),
+            Error::TimeZoneUnknown(_) => Outgoing::invalid(vec![Violation::new(
+                "timeZone",
+                "UNKNOWN_VALUE",
+                "must be an IANA time zone, such as Europe/Berlin",
+            )]),
+            Error::NoId(field) => {
+                Outgoing::invalid(vec![Violation::new(field, "INVALID_FORMAT", "must be a UUID in lower case")])
+            }
+            Error::PageToken => Outgoing::new(Code::InvalidArgument, "PAGE_TOKEN_INVALID", error.to_string())
+                .violation(Violation::new("pageToken", "INVALID_FORMAT", "must come from the page before, unchanged")),
+            Error::ConversationNotFound(id) => Outgoing::new(
+                Code::NotFound,
+                "CONVERSATION_NOT_FOUND",
+                format!("there is no conversation {id}"),
+            )
+            .with("conversation_id", id)
+            .resource("errand.chat.v1.Conversation", id),
+            Error::TurnInProgress(id) => Outgoing::new(
+                Code::Aborted,
+                "TURN_IN_PROGRESS",
+                format!("the assistant is still answering in conversation {id}; say it again when it has"),
+            )
+            .with("conversation_id", id)
+            .retry_after(Duration::from_secs(1)),
+            Error::TurnFailed { turn, reason } => {
+                tracing::warn!(turn.id = %turn, reason, "a turn ended without an answer");
+                Outgoing::new(
+                    Code::Unavailable,
+                    "TURN_FAILED",
+                    "the assistant could not answer; your message is kept: say it again with a new request_id",
+                )
+                .with("turn_id", turn)
+            }
+            Error::TokenRanOut(turn) => Outgoing::new(
+                Code::Unauthenticated,
+                "TOKEN_EXPIRED",
+                "the access token ran out while the assistant was at work; repeat the call with a new one and the same request_id, and it goes on",
+            )
+            .with("turn_id", turn),
+            Error::RequestReused(id) => Outgoing::new(
+                Code::InvalidArgument,
+                "IDEMPOTENCY_KEY_REUSED",
+                format!("the request_id {id} was used for another request; take a new one"),
+            )
+            .with("request_id", id)
+            .violation(Violation::new("requestId", "DUPLICATE", "was used for another request")),
+            Error::Overloaded => Outgoing::new(
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                "the assistant has too much to do at the moment; try again shortly",
+            )
+            .retry_after(Duration::from_secs(1)),
+            Error::ShuttingDown => Outgoing::new(
+                Code::Unavailable,
+                "SHUTTING_DOWN",
+                "the service is shutting down; repeat the call with the same request_id",
+            )
+            .retry_after(Duration::from_secs(1)),
+            Error::Lost(_) => Outgoing::internal(&error),
+            Error::Store(error) => stored(error),
+            Error::Chassis(error) => error,
+        }
+    }
+}
+
+fn stored(error: store::Error) -> Outgoing {
+    match error {
+        store::Error::Busy => Outgoing::new(
+            Code::ResourceExhausted,
+            "STORAGE_BUSY",
+            "the database has too much to do at the moment; try again shortly",
+        )
+        .retry_after(Duration::from_secs(1)),
+        store::Error::Full => {
+            Outgoing::new(Code::ResourceExhausted, "STORAGE_FULL", "the disk is full; nothing was stored")
+        }
+        store::Error::OutcomeUnknown => Outgoing::new(
+            Code::Unavailable,
+            "OUTCOME_UNKNOWN",
+            "it is unknown whether this was stored; repeat the call with the same request_id",
+        ),
+        store::Error::NewerSchema { .. }
+        | store::Error::BehindSchema { .. }
+        | store::Error::ChangedMigration { .. }
+        | store::Error::Inconsistent { .. }
+        | store::Error::Constraint
+        | store::Error::Engine(_) => Outgoing::internal(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        let id = Uuid::nil();
+        for (error, code, reason) in [
+            (Error::Blank(Blank), Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::TimeZoneUnknown("Mars".into()), Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::NoId("conversationId"), Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::PageToken, Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
+            (Error::ConversationNotFound(id), Code::NotFound, "CONVERSATION_NOT_FOUND"),
+            (Error::TurnInProgress(id), Code::Aborted, "TURN_IN_PROGRESS"),
+            (Error::TurnFailed { turn: id, reason: "x".into() }, Code::Unavailable, "TURN_FAILED"),
+            (Error::TokenRanOut(id), Code::Unauthenticated, "TOKEN_EXPIRED"),
+            (Error::RequestReused("r".into()), Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
+            (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
+            (Error::Store(store::Error::Busy), Code::ResourceExhausted, "STORAGE_BUSY"),
+            (Error::Store(store::Error::Full), Code::ResourceExhausted, "STORAGE_FULL"),
+            (Error::Store(store::Error::OutcomeUnknown), Code::Unavailable, "OUTCOME_UNKNOWN"),
+            (Error::Store(store::Error::Constraint), Code::Internal, "INTERNAL"),
+        ] {
+            let out = Outgoing::from(error.clone());
+            assert_eq!((out.code(), out.reason()), (code, reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_engine_tells_the_client_nothing() {
+        let out = Outgoing::from(Error::Store(store::Error::Engine("no such table: turns".into())));
+        assert!(!out.message().contains("turns"));
+    }
+}

@@ -1,0 +1,337 @@
+//! Carries turns on: the only loop of the service.
+//!
+//! It asks [`turn::next`] what to do, does it, stores the event that comes of it, and only then asks
+//! again. Whoever fails to store a step has lost the turn to another runner and stops at once; the
+//! lease only decides who tries. A turn runs in a task of its own, so a client that goes away does
+//! not stop it. What the turn needs of its user, the token, lives here in memory: a turn that loses
+//! it is parked until the user comes back.
+
+mod transcript;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use errand_changelog::UserId;
+use errand_chassis::clock::Clock;
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use uuid::Uuid;
+
+use crate::{
+    domain::turn::{self, Action, Event, Turn},
+    model::{Model, Step},
+    store::{self, LEASE, Lease, NewEvents, Reach, Store, Taken},
+    task_tools::{Finished, TaskTools, Voice, classify},
+};
+
+/// How often a lease is renewed.
+const RENEWAL: Duration = Duration::from_secs(3);
+
+/// How long the model may take for one answer.
+const MODEL_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How far back the model reads.
+const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
+
+/// Carries turns on; cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    model: Arc<dyn Model>,
+    tools: TaskTools,
+    clock: Arc<dyn Clock>,
+    /// Who this runner is in leases.
+    holder: Uuid,
+    slots: Arc<Semaphore>,
+    slots_in_all: u32,
+    running: Mutex<HashMap<Uuid, Running>>,
+    closing: watch::Sender<bool>,
+}
+
+/// Room for one more turn.
+#[derive(Debug)]
+pub struct Slot(OwnedSemaphorePermit);
+
+/// A turn that somebody works on.
+#[derive(Debug, Clone)]
+pub struct Running(watch::Receiver<Option<End>>);
+
+/// How working on a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The turn is over.
+    Over,
+    /// It is not, and waits for its user.
+    Parked(Why),
+}
+
+/// Why a turn waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The user's token is not taken any more.
+    TokenRefused,
+    /// Another runner has it.
+    Lost,
+    /// This process is about to end.
+    Closing,
+    /// The store failed.
+    Store(store::Error),
+}
+
+/// Why there is no room for one more turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSlot {
+    /// As many turns are running as may run at once.
+    Full,
+    /// This process is about to end.
+    Closing,
+}
+
+/// Takes a turn off the list, however its task ends.
+struct Listed {
+    inner: Arc<Inner>,
+    turn: Uuid,
+}
+
+// === impl Runner ===
+
+impl Runner {
+    /// A runner of at most `slots` turns at once.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        model: Arc<dyn Model>,
+        tools: TaskTools,
+        clock: Arc<dyn Clock>,
+        slots: u32,
+    ) -> Self {
+        let holder = clock.id();
+        let inner = Inner {
+            store,
+            model,
+            tools,
+            clock,
+            holder,
+            slots: Arc::new(Semaphore::new(slots as usize)),
+            slots_in_all: slots,
+            running: Mutex::default(),
+            closing: watch::Sender::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Room for one more turn, to be asked for before anything is stored.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn slot(&self) -> Result<Slot, NoSlot> {
+        if *self.inner.closing.borrow() {
+            return Err(NoSlot::Closing);
+        }
+        self.inner.slots.clone().try_acquire_owned().map(Slot).map_err(|_| NoSlot::Full)
+    }
+
+    /// The lease that this runner takes of a turn now.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        self.inner.lease()
+    }
+
+    /// The turn, if this runner works on it.
+    #[must_use]
+    pub fn running(&self, turn: Uuid) -> Option<Running> {
+        self.inner.running().get(&turn).cloned()
+    }
+
+    /// Takes up a turn that waits. Nothing when it is over.
+    ///
+    /// # Errors
+    /// [`Why::Lost`] when another runner has it, [`Why::Store`] when the store fails.
+    pub async fn resume(&self, slot: Slot, owner: UserId, turn: Uuid, voice: Voice) -> Result<Option<Running>, Why> {
+        let inner = &self.inner;
+        match inner.store.take_lease(owner, turn, inner.lease(), inner.clock.now()).await {
+            Ok(Taken::Yes) => Ok(Some(self.wake(slot, owner, turn, voice))),
+            Ok(Taken::Held) => Err(Why::Lost),
+            Ok(Taken::Over) => Ok(None),
+            Err(error) => Err(Why::Store(error)),
+        }
+    }
+
+    /// Works on a turn whose lease is this runner's, in a task of its own, unless it does already.
+    pub fn wake(&self, slot: Slot, owner: UserId, turn: Uuid, voice: Voice) -> Running {
+        let mut running = self.inner.running();
+        if let Some(running) = running.get(&turn) {
+            return running.clone();
+        }
+        let (ended, end) = watch::channel(None);
+        running.insert(turn, Running(end.clone()));
+        drop(running);
+        let listed = Listed { inner: self.inner.clone(), turn };
+        tokio::spawn(async move {
+            let end = listed.inner.work(owner, turn, &voice).await;
+            // First off the list, so that whoever is told can take the turn up again.
+            drop(listed);
+            drop(slot);
+            ended.send_replace(Some(end));
+        });
+        Running(end)
+    }
+
+    /// Parks every turn and takes no more.
+    pub async fn close(&self) {
+        self.inner.closing.send_replace(true);
+        // All slots are free once nobody works any more.
+        if let Ok(all) = self.inner.slots.acquire_many(self.inner.slots_in_all).await {
+            all.forget();
+        }
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("running", &self.inner.running().len()).finish_non_exhaustive()
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Waits until nobody works on the turn any more.
+    pub async fn end(mut self) -> End {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(End::Parked(Why::Lost)),
+            Err(_) => End::Parked(Why::Lost),
+        }
+    }
+}
+
+// === impl Listed ===
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.inner.running().remove(&self.turn);
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn running(&self) -> MutexGuard<'_, HashMap<Uuid, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self) -> Lease {
+        let until = self.clock.now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+        Lease { holder: self.holder, until }
+    }
+
+    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice) -> End {
+        let end = tokio::select! {
+            biased;
+            end = self.steps(owner, id, voice) => end.unwrap_or_else(End::Parked),
+            why = self.keep_lease(owner, id) => End::Parked(why),
+            () = is_set(self.closing.subscribe()) => End::Parked(Why::Closing),
+        };
+        if let End::Parked(why) = &end {
+            tracing::info!(turn.id = %id, user.id = %owner, why = ?why, "a turn is parked");
+            if *why != Why::Lost
+                && let Err(error) = self.store.release_lease(owner, id, self.holder).await
+            {
+                tracing::debug!(turn.id = %id, error = %error, "a lease runs out by itself");
+            }
+        }
+        end
+    }
+
+    /// Ends only when the lease is lost. A store that fails for a moment costs no lease.
+    async fn keep_lease(&self, owner: UserId, id: Uuid) -> Why {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            match self.store.renew_lease(owner, id, self.lease()).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    // Also when the turn has just ended: whoever ended it is heard first.
+                    tokio::task::yield_now().await;
+                    return Why::Lost;
+                }
+                Err(error) => tracing::warn!(turn.id = %id, error = %error, "renewing a lease failed"),
+            }
+        }
+    }
+
+    /// The loop.
+    async fn steps(&self, owner: UserId, id: Uuid, voice: &Voice) -> Result<End, Why> {
+        let Some(mut turn) = self.store.turn(owner, id).await.map_err(Why::Store)? else {
+            return Ok(End::Over);
+        };
+        while let Some(event) = self.act(owner, &turn, voice).await? {
+            let from = turn.events.len();
+            turn.events.push(event);
+            // A reply has no effect but its event: it is stored with the words that it says.
+            if let Action::Reply(text) = turn::next(&turn.events) {
+                let reply = self.reply(text);
+                turn.events.push(reply);
+            }
+            let events = turn.events.get(from..).unwrap_or_default().to_vec();
+            let new = NewEvents { from, events, now: self.clock.now() };
+            if !self.store.append(owner, id, new).await.map_err(Why::Store)? {
+                return Err(Why::Lost);
+            }
+        }
+        Ok(End::Over)
+    }
+
+    /// Does what comes next and answers with what came of it; nothing when the turn is over.
+    async fn act(&self, owner: UserId, turn: &Turn, voice: &Voice) -> Result<Option<Event>, Why> {
+        Ok(Some(match turn::next(&turn.events) {
+            Action::Stop => return Ok(None),
+            Action::AskModel => self.ask(owner, turn).await?,
+            Action::CallTool { call, step } => match self.tools.call(voice, turn.id, step, call).await {
+                Finished::Outcome(outcome) => Event::ToolFinished { call_id: call.id.clone(), outcome },
+                Finished::TokenRefused => return Err(Why::TokenRefused),
+            },
+            Action::Refuse { call_id, failure } => {
+                Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) }
+            }
+            Action::Reply(text) => self.reply(text),
+        }))
+    }
+
+    async fn ask(&self, owner: UserId, turn: &Turn) -> Result<Event, Why> {
+        let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
+        let transcript = transcript::transcript(&history, turn);
+        let answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)).await;
+        Ok(match answer {
+            Ok(Ok(Step::Reply(text))) => turn::said(&text),
+            Ok(Ok(Step::Call(calls))) => turn::asked(&turn.events, calls, classify),
+            Ok(Err(error)) => {
+                tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
+                Event::Failed { reason: error.to_string() }
+            }
+            Err(_) => Event::Failed { reason: "the model took too long".to_owned() },
+        })
+    }
+
+    fn reply(&self, text: &str) -> Event {
+        Event::Replied { message: self.clock.id(), text: text.to_owned() }
+    }
+}
+
+async fn is_set(mut flag: watch::Receiver<bool>) {
+    while !*flag.borrow_and_update() {
+        if flag.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! What is kept of conversations and turns, as a trait that every engine serves.
+//!
+//! Each method is one transaction and takes the owner first. The rules are decided before, in
+//! `domain`; a store compares, appends to the log and stores. Which engine it is only `lib.rs`
+//! knows.
+
+pub mod sqlite;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use errand_changelog::{Origin, Seq, UserId};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::domain::{
+    conversation::{Content, Conversation, Message},
+    turn::{Event, Turn},
+};
+
+/// Why the store could not do it.
+pub use errand_storage::Error;
+
+/// How long a runner is believed to be at work after it last said so.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Where conversations and turns are kept.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Opens a conversation.
+    async fn create_conversation(&self, owner: UserId, new: NewConversation, origin: Origin) -> Result<Created, Error>;
+
+    /// The conversation of this id.
+    async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error>;
+
+    /// Conversations, newest first, after the one of this id.
+    async fn conversations(&self, owner: UserId, after: Option<Uuid>, size: usize)
+    -> Result<Page<Conversation>, Error>;
+
+    /// The messages of a conversation, oldest first, after this place; nothing when there is no
+    /// such conversation. A page ends early when what it holds grows beyond `bytes`.
+    async fn messages(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        after: Option<Seq>,
+        size: usize,
+        bytes: usize,
+    ) -> Result<Option<Page<Said>>, Error>;
+
+    /// Begins a turn: the message, the turn with its first event and the request record, or none.
+    async fn start_turn(&self, owner: UserId, new: NewTurn, origin: Origin) -> Result<Begun, Error>;
+
+    /// The turn of this id with its events.
+    async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error>;
+
+    /// Stores what happened next in a turn, and the assistant's message when that is a reply.
+    /// Answers whether it was the first to store these steps; if not, nothing was stored.
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error>;
+
+    /// What was said last in a conversation, oldest first, with the events of its newest turns.
+    async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, Error>;
+
+    /// Takes the lease of a turn unless another runner has it.
+    async fn take_lease(&self, owner: UserId, turn: Uuid, lease: Lease, now: Timestamp) -> Result<Taken, Error>;
+
+    /// Keeps a lease for longer. Answers false when it is no longer one's own.
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, Error>;
+
+    /// Gives a lease back, so that the next runner need not wait.
+    async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error>;
+
+    /// Finishes what was begun and closes.
+    async fn close(&self);
+}
+
+/// A conversation to be opened.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    /// Its id.
+    pub id: Uuid,
+    /// Its title, which may be empty.
+    pub title: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What came of opening a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It was opened, now or by the first of these requests.
+    Opened(Conversation),
+    /// The request id belongs to another request.
+    Reused,
+}
+
+/// A turn to begin.
+#[derive(Debug, Clone)]
+pub struct NewTurn {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it is said.
+    pub place: Place,
+    /// The id of the user's message.
+    pub message: Uuid,
+    /// What the user says.
+    pub content: Content,
+    /// The IANA time zone to read it in.
+    pub time_zone: String,
+    /// Who will work on it.
+    pub lease: Lease,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The conversation of a new turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// One that should be there.
+    Existing(Uuid),
+    /// One that is opened with the turn, under this id.
+    New(Uuid),
+}
+
+/// What came of beginning a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It has begun.
+    New,
+    /// The request has begun this turn before.
+    Replayed(Uuid),
+    /// The request id belongs to another request.
+    Reused,
+    /// There is no such conversation.
+    ConversationUnknown,
+    /// This turn of the conversation is not over.
+    Busy(Uuid),
+}
+
+/// Who is at work on a turn, and until when to believe so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// The runner.
+    pub holder: Uuid,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What came of taking a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is one's own.
+    Yes,
+    /// Another runner has it.
+    Held,
+    /// The turn is over, or there is none.
+    Over,
+}
+
+/// What happened next in a turn.
+#[derive(Debug, Clone)]
+pub struct NewEvents {
+    /// The step of the first of them.
+    pub from: usize,
+    /// The events.
+    pub events: Vec<Event>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A message and the events of the turn that it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Said {
+    /// Its place.
+    pub seq: Seq,
+    /// The message.
+    pub message: Message,
+    /// For the assistant's messages the events of their turn; for the user's none.
+    pub events: Vec<Event>,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// What it holds.
+    pub items: Vec<T>,
+    /// Whether there is more after it.
+    pub more: bool,
+}
+
+/// How far to look back.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach {
+    /// This many messages.
+    pub messages: usize,
+    /// The events of this many turns at most.
+    pub turns: usize,
+    /// And of no more once this many bytes were read; the newest is always read.
+    pub bytes: usize,
+}
+
+/// What was said and done last in a conversation.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// What was said, oldest first.
+    pub messages: Vec<Message>,
+    /// The events of the newest turns among them that are over.
+    pub turns: Vec<(Uuid, Vec<Event>)>,
+}

@@ -1,0 +1,252 @@
+//! The store on SQLite: one file, whole statements, the steps of the write door in the same order
+//! as on every engine.
+//!
+//! The data folder is held by one process, so leases that are found when it opens belong to
+//! runners that are gone: they are cleared.
+
+mod conversations;
+mod turns;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use errand_changelog::{Actor, Fingerprint, Known, Origin, Record, Request, Seq, UserId};
+use errand_storage::{
+    Error, Migration, Sqlite as Database,
+    sqlite::{micros, timestamp},
+};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::{
+    Begun, Created, History, Lease, NewConversation, NewEvents, NewTurn, Page, Reach, Said, Store, Taken,
+};
+use crate::domain::{conversation::Conversation, turn::Turn};
+
+/// The schema of the file.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "conversations",
+    sql: include_str!("../../../../../migrations/chat/sqlite/0001_conversations.sql"),
+}];
+
+/// Conversations and turns in a SQLite file.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    database: Database,
+}
+
+/// A change as it is appended.
+struct NewChange<'a> {
+    kind: &'static str,
+    turn: Option<Uuid>,
+    step: Option<usize>,
+    before: Option<String>,
+    after: Option<String>,
+    origin: &'a Origin,
+    now: Timestamp,
+}
+
+// === impl Sqlite ===
+
+impl Sqlite {
+    /// Opens a file that is at the newest of [`MIGRATIONS`].
+    ///
+    /// # Errors
+    /// When it is not, or the engine says so.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let database = Database::open(path, MIGRATIONS)?;
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute(
+            "UPDATE turns SET lease_holder = NULL, lease_until = NULL WHERE end_time IS NULL AND lease_holder IS NOT NULL",
+            [],
+        )?;
+        Ok(Self { database })
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn create_conversation(&self, owner: UserId, new: NewConversation, origin: Origin) -> Result<Created, Error> {
+        self.database.write(move |connection| conversations::create(connection, owner, &new, &origin)).await
+    }
+
+    async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
+        self.database.read(move |connection| conversations::get(connection, owner, id)).await
+    }
+
+    async fn conversations(
+        &self,
+        owner: UserId,
+        after: Option<Uuid>,
+        size: usize,
+    ) -> Result<Page<Conversation>, Error> {
+        self.database.read(move |connection| conversations::list(connection, owner, after, size)).await
+    }
+
+    async fn messages(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        after: Option<Seq>,
+        size: usize,
+        bytes: usize,
+    ) -> Result<Option<Page<Said>>, Error> {
+        self.database
+            .read(move |connection| conversations::messages(connection, owner, conversation, after, size, bytes))
+            .await
+    }
+
+    async fn start_turn(&self, owner: UserId, new: NewTurn, origin: Origin) -> Result<Begun, Error> {
+        self.database.write(move |connection| turns::start(connection, owner, &new, &origin)).await
+    }
+
+    async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error> {
+        self.database.read(move |connection| turns::get(connection, owner, id)).await
+    }
+
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error> {
+        self.database.write(move |connection| turns::append(connection, owner, turn, &new)).await
+    }
+
+    async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, Error> {
+        self.database.read(move |connection| turns::history(connection, owner, conversation, reach)).await
+    }
+
+    async fn take_lease(&self, owner: UserId, turn: Uuid, lease: Lease, now: Timestamp) -> Result<Taken, Error> {
+        self.database.write(move |connection| turns::take_lease(connection, owner, turn, lease, now)).await
+    }
+
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, Error> {
+        self.database.write(move |connection| turns::renew_lease(connection, owner, turn, lease)).await
+    }
+
+    async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error> {
+        self.database.write(move |connection| turns::release_lease(connection, owner, turn, holder)).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+// === the write door ===
+
+/// What the request turns out to be.
+fn judge(connection: &Connection, owner: UserId, request: Option<&Request>) -> Result<Known, Error> {
+    let Some(request) = request else { return Ok(Known::New) };
+    let record = connection
+        .prepare_cached(
+            "SELECT owner, method, fingerprint, answer FROM requests WHERE owner = ?1 AND request_id = ?2",
+        )?
+        .query_row(params![blob(owner), request.id], |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let Some((found, method, fingerprint, answer)) = record else { return Ok(Known::New) };
+    check_owner("requests", owner, found, &request.id)?;
+    let fingerprint = Fingerprint::from_bytes(&fingerprint)
+        .ok_or_else(|| inconsistent("requests", "fingerprint", &request.id))?;
+    Ok(request.judge(Some(Record { method, fingerprint, answer })))
+}
+
+/// Keeps the first answer to a request.
+fn remember(
+    connection: &Connection,
+    owner: UserId,
+    request: Option<&Request>,
+    answer: &[u8],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(request) = request else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "INSERT INTO requests (owner, request_id, method, fingerprint, answer, time) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            blob(owner),
+            request.id,
+            request.method,
+            request.fingerprint.as_bytes().as_slice(),
+            answer,
+            micros(now),
+        ])?;
+    Ok(())
+}
+
+/// Moves the head of the owner's log by `count` changes and answers the seq of the first of them.
+fn advance(connection: &Connection, owner: UserId, count: usize) -> Result<Seq, Error> {
+    let count = Seq::try_from(count).map_err(|_| Error::Engine("too many changes".to_owned()))?;
+    let head: Seq = connection
+        .prepare_cached(
+            "INSERT INTO heads (owner, seq) VALUES (?1, ?2)
+             ON CONFLICT (owner) DO UPDATE SET seq = seq + excluded.seq
+             RETURNING seq",
+        )?
+        .query_row(params![blob(owner), count], |row| row.get(0))?;
+    Ok(head - count + 1)
+}
+
+fn append(connection: &Connection, owner: UserId, seq: Seq, change: NewChange<'_>) -> Result<(), Error> {
+    let step = change.step.map(Seq::try_from).transpose().map_err(|_| Error::Engine("too many steps".to_owned()))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO changes (owner, seq, time, actor, turn, step, request_id, kind, before, after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            blob(owner),
+            seq,
+            micros(change.now),
+            change.origin.actor.as_str(),
+            change.turn.map(Uuid::into_bytes),
+            step,
+            change.origin.request.as_ref().map(|request| request.id.as_str()),
+            change.kind,
+            change.before,
+            change.after,
+        ])?;
+    Ok(())
+}
+
+/// The origin of what a runner stores.
+fn by_assistant(turn: Uuid) -> Origin {
+    Origin { actor: Actor::Assistant, turn: Some(turn), request: None }
+}
+
+// === rows ===
+
+fn blob(owner: UserId) -> [u8; 16] {
+    owner.as_uuid().into_bytes()
+}
+
+/// Every row that leaves the store is checked against the owner that was asked for.
+fn check_owner(table: &'static str, asked: UserId, found: [u8; 16], key: &str) -> Result<(), Error> {
+    if found == blob(asked) { Ok(()) } else { Err(inconsistent(table, "owner", key)) }
+}
+
+fn inconsistent(table: &'static str, column: &'static str, key: &str) -> Error {
+    Error::Inconsistent { table, column, key: key.to_owned() }
+}
+
+fn id(row: &Row<'_>, column: usize) -> Result<Uuid, Error> {
+    Ok(Uuid::from_bytes(row.get(column)?))
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+    timestamp(row.get(column)?)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Engine(format!("encoding a row failed: {error}")))
+}
+
+fn parsed<T: DeserializeOwned>(table: &'static str, column: &'static str, key: &str, text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|_| inconsistent(table, column, key))
+}
+
+#[cfg(test)]
+mod tests;

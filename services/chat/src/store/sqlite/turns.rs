@@ -1,0 +1,306 @@
+//! Turns, their events and who is at work on them.
+
+use errand_changelog::{Known, Origin, Seq, UserId};
+use errand_storage::{Error, Outcome, sqlite::micros};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::{
+    NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent, json,
+    judge, parsed, remember, time,
+};
+use crate::{
+    domain::{
+        conversation::{Message, Role},
+        turn::{Event, Turn, ending},
+    },
+    store::{Begun, History, Lease, NewEvents, NewTurn, Place, Reach, Taken},
+};
+
+/// A turn without its events.
+struct Head {
+    conversation: Uuid,
+    steps: usize,
+    started: Timestamp,
+    is_open: bool,
+}
+
+pub(super) fn start(
+    connection: &Connection,
+    owner: UserId,
+    new: &NewTurn,
+    origin: &Origin,
+) -> Result<Outcome<Begun>, Error> {
+    let request = origin.request.as_ref();
+    match judge(connection, owner, request)? {
+        Known::New => {}
+        Known::Reused => return Ok(Outcome::Discard(Begun::Reused)),
+        Known::Replay(answer) => {
+            let turn = Uuid::from_slice(&answer)
+                .map_err(|_| inconsistent("requests", "answer", request.map_or("", |request| &request.id)))?;
+            return Ok(Outcome::Discard(Begun::Replayed(turn)));
+        }
+    }
+    let (Place::Existing(conversation) | Place::New(conversation)) = new.place;
+    let found = match new.place {
+        Place::New(_) => None,
+        Place::Existing(id) => match conversations::get(connection, owner, id)? {
+            Some(found) => Some(found),
+            None => return Ok(Outcome::Discard(Begun::ConversationUnknown)),
+        },
+    };
+    if let Some(turn) = open_turn(connection, owner, conversation)? {
+        return Ok(Outcome::Discard(Begun::Busy(turn)));
+    }
+
+    let untitled = found.as_ref().is_some_and(|found| found.title.is_empty());
+    let count = if found.is_none() || untitled { 3 } else { 2 };
+    let mut seq = advance(connection, owner, count)?;
+    match &found {
+        None => {
+            conversations::open(connection, owner, conversation, &new.content.title(), seq, origin, new.now)?;
+            seq += 1;
+        }
+        Some(found) if untitled => {
+            conversations::entitle(connection, owner, found, new.content.title(), seq, origin, new.now)?;
+            seq += 1;
+        }
+        Some(_) => {}
+    }
+    let message = Message {
+        id: new.message,
+        conversation,
+        turn: new.id,
+        role: Role::User,
+        content: new.content.as_str().to_owned(),
+        created: new.now,
+    };
+    conversations::say(connection, owner, &message, seq, origin)?;
+    begin(connection, owner, new, conversation)?;
+    let event = Event::Started { message: new.message, time_zone: new.time_zone.clone() };
+    store_event(connection, owner, new.id, seq + 1, 0, &event, origin, new.now)?;
+    remember(connection, owner, request, new.id.as_bytes(), new.now)?;
+    Ok(Outcome::Commit(Begun::New))
+}
+
+pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error> {
+    let Some(head) = head(connection, owner, id)? else { return Ok(None) };
+    let (events, _) = events(connection, owner, id)?;
+    if events.len() != head.steps {
+        return Err(inconsistent("turns", "steps", &id.to_string()));
+    }
+    Ok(Some(Turn { id, conversation: head.conversation, started: head.started, events }))
+}
+
+pub(super) fn append(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    new: &NewEvents,
+) -> Result<Outcome<bool>, Error> {
+    match head(connection, owner, turn)? {
+        Some(head) if head.is_open && head.steps == new.from => {
+            let reply = new.events.iter().find_map(|event| match event {
+                Event::Replied { message, text } => Some(Message {
+                    id: *message,
+                    conversation: head.conversation,
+                    turn,
+                    role: Role::Assistant,
+                    content: text.clone(),
+                    created: new.now,
+                }),
+                _ => None,
+            });
+            let origin = by_assistant(turn);
+            let mut seq = advance(connection, owner, new.events.len() + usize::from(reply.is_some()))?;
+            for (step, event) in (new.from..).zip(&new.events) {
+                store_event(connection, owner, turn, seq, step, event, &origin, new.now)?;
+                seq += 1;
+            }
+            if let Some(reply) = &reply {
+                conversations::say(connection, owner, reply, seq, &origin)?;
+            }
+            advance_turn(connection, owner, turn, new)?;
+            Ok(Outcome::Commit(true))
+        }
+        _ => Ok(Outcome::Discard(false)),
+    }
+}
+
+pub(super) fn history(
+    connection: &Connection,
+    owner: UserId,
+    conversation: Uuid,
+    reach: Reach,
+) -> Result<History, Error> {
+    let messages = conversations::newest_messages(connection, owner, conversation, reach.messages)?;
+    let mut turns = Vec::new();
+    let mut read = 0;
+    let ended = messages.iter().rev().filter(|message| message.role == Role::Assistant).map(|message| message.turn);
+    for turn in ended.take(reach.turns) {
+        let (events, length) = events(connection, owner, turn)?;
+        read += length;
+        if read > reach.bytes && !turns.is_empty() {
+            break;
+        }
+        turns.push((turn, events));
+    }
+    Ok(History { messages, turns })
+}
+
+pub(super) fn take_lease(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    lease: Lease,
+    now: Timestamp,
+) -> Result<Outcome<Taken>, Error> {
+    let taken = connection
+        .prepare_cached(
+            "UPDATE turns SET lease_holder = ?3, lease_until = ?4
+             WHERE owner = ?1 AND id = ?2 AND end_time IS NULL
+               AND (lease_holder IS NULL OR lease_holder = ?3 OR lease_until <= ?5)",
+        )?
+        .execute(params![
+            blob(owner),
+            turn.into_bytes(),
+            lease.holder.into_bytes(),
+            micros(lease.until),
+            micros(now)
+        ])?;
+    if taken == 1 {
+        return Ok(Outcome::Commit(Taken::Yes));
+    }
+    let is_open = head(connection, owner, turn)?.is_some_and(|head| head.is_open);
+    Ok(Outcome::Discard(if is_open { Taken::Held } else { Taken::Over }))
+}
+
+pub(super) fn renew_lease(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    lease: Lease,
+) -> Result<Outcome<bool>, Error> {
+    let renewed = connection
+        .prepare_cached(
+            "UPDATE turns SET lease_until = ?4
+             WHERE owner = ?1 AND id = ?2 AND end_time IS NULL AND lease_holder = ?3",
+        )?
+        .execute(params![blob(owner), turn.into_bytes(), lease.holder.into_bytes(), micros(lease.until)])?;
+    Ok(if renewed == 1 { Outcome::Commit(true) } else { Outcome::Discard(false) })
+}
+
+pub(super) fn release_lease(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    holder: Uuid,
+) -> Result<Outcome<()>, Error> {
+    let released = connection
+        .prepare_cached(
+            "UPDATE turns SET lease_holder = NULL, lease_until = NULL
+             WHERE owner = ?1 AND id = ?2 AND lease_holder = ?3",
+        )?
+        .execute(params![blob(owner), turn.into_bytes(), holder.into_bytes()])?;
+    Ok(if released == 1 { Outcome::Commit(()) } else { Outcome::Discard(()) })
+}
+
+/// The events of a turn in order, and their length in bytes.
+pub(super) fn events(connection: &Connection, owner: UserId, turn: Uuid) -> Result<(Vec<Event>, usize), Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT owner, step, after FROM changes WHERE owner = ?1 AND turn = ?2 AND step IS NOT NULL ORDER BY step",
+    )?;
+    let mut rows = statement.query(params![blob(owner), turn.into_bytes()])?;
+    let (mut events, mut length) = (Vec::new(), 0);
+    let key = turn.to_string();
+    while let Some(row) = rows.next()? {
+        check_owner("changes", owner, row.get(0)?, &key)?;
+        let step: Seq = row.get(1)?;
+        if usize::try_from(step) != Ok(events.len()) {
+            return Err(inconsistent("changes", "step", &key));
+        }
+        let text: String = row.get(2)?;
+        length += text.len();
+        events.push(parsed("changes", "after", &key, &text)?);
+    }
+    Ok((events, length))
+}
+
+fn head(connection: &Connection, owner: UserId, turn: Uuid) -> Result<Option<Head>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT owner, conversation, steps, start_time, end_time IS NULL FROM turns WHERE owner = ?1 AND id = ?2",
+    )?;
+    let mut rows = statement.query(params![blob(owner), turn.into_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let key = turn.to_string();
+    check_owner("turns", owner, row.get(0)?, &key)?;
+    let steps: Seq = row.get(2)?;
+    let steps = usize::try_from(steps).map_err(|_| inconsistent("turns", "steps", &key))?;
+    Ok(Some(Head { conversation: id(row, 1)?, steps, started: time(row, 3)?, is_open: row.get(4)? }))
+}
+
+fn open_turn(connection: &Connection, owner: UserId, conversation: Uuid) -> Result<Option<Uuid>, Error> {
+    let found: Option<([u8; 16], [u8; 16])> = connection
+        .prepare_cached("SELECT owner, id FROM turns WHERE owner = ?1 AND conversation = ?2 AND end_time IS NULL")?
+        .query_row(params![blob(owner), conversation.into_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((found, id)) = found else { return Ok(None) };
+    let id = Uuid::from_bytes(id);
+    check_owner("turns", owner, found, &id.to_string())?;
+    Ok(Some(id))
+}
+
+fn begin(connection: &Connection, owner: UserId, new: &NewTurn, conversation: Uuid) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            "INSERT INTO turns (owner, id, conversation, steps, start_time, end_time, lease_holder, lease_until)
+             VALUES (?1, ?2, ?3, 1, ?4, NULL, ?5, ?6)",
+        )?
+        .execute(params![
+            blob(owner),
+            new.id.into_bytes(),
+            conversation.into_bytes(),
+            micros(new.now),
+            new.lease.holder.into_bytes(),
+            micros(new.lease.until),
+        ])?;
+    Ok(())
+}
+
+/// Counts the new events, and closes the turn when they end it.
+fn advance_turn(connection: &Connection, owner: UserId, turn: Uuid, new: &NewEvents) -> Result<(), Error> {
+    let steps = Seq::try_from(new.from + new.events.len()).map_err(|_| Error::Engine("too many steps".to_owned()))?;
+    let ended = ending(&new.events).map(|_| micros(new.now));
+    connection
+        .prepare_cached(
+            "UPDATE turns SET steps = ?3, end_time = ?4,
+                 lease_holder = CASE WHEN ?4 IS NULL THEN lease_holder END,
+                 lease_until = CASE WHEN ?4 IS NULL THEN lease_until END
+             WHERE owner = ?1 AND id = ?2",
+        )?
+        .execute(params![blob(owner), turn.into_bytes(), steps, ended])?;
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+fn store_event(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    seq: Seq,
+    step: usize,
+    event: &Event,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), Error> {
+    append_change(connection, owner, seq, NewChange {
+        kind: event.kind(),
+        turn: Some(turn),
+        step: Some(step),
+        before: None,
+        after: Some(json(event)?),
+        origin,
+        now,
+    })
+}

@@ -1,0 +1,288 @@
+//! A tool call carried out as a call of the task service, in the user's name.
+//!
+//! The arguments become the request by descriptor, and the answer becomes the result; no message
+//! type is named here. The call carries the caller's own token and nothing else that would let it
+//! do more than the caller could. A write carries a request id made of turn and step, so a repeated
+//! one has one effect.
+
+use std::{fmt, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes};
+use errand_chassis::{
+    access::TURN_HEADER,
+    deadline::Deadline,
+    request_id::{self, RequestId},
+    upstream::{BoxError, Upstream},
+};
+use errand_proto::{
+    contract::Method,
+    json,
+    status::reason,
+    tools::{self, Tool},
+};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
+use serde_json::Value;
+use tonic::{
+    Code, Request, Status,
+    body::Body,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::MetadataMap,
+};
+use tower::{ServiceExt, util::BoxCloneSyncService};
+use uuid::Uuid;
+
+use crate::domain::{
+    policy::Class,
+    tool::{ToolCall, ToolFailure},
+};
+
+/// How long one try of a call may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is waited before the second and the third try.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// The largest result that a model is shown, in bytes of its encoding.
+const LARGEST_RESULT: usize = 2 * 1024 * 1024;
+
+/// Carries out tool calls.
+#[derive(Clone)]
+pub struct TaskTools {
+    task: BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Unreached>,
+}
+
+/// In whose name calls are made. Held in memory only, and never printed.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    authorization: HeaderValue,
+    request_id: Option<RequestId>,
+    deadline: Option<Deadline>,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finished {
+    /// The model is told.
+    Outcome(Result<Value, ToolFailure>),
+    /// The token is not taken any more: only the user can go on.
+    TokenRefused,
+}
+
+/// The task service gave no answer. A type of its own, because the compiler can not see that a
+/// call whose error is a boxed trait object is Send.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unreached(BoxError);
+
+/// Bytes in, bytes out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Raw;
+
+/// What a tool can do; nothing for a tool that there is not.
+#[must_use]
+pub fn classify(name: &str) -> Option<Class> {
+    Tool::find(name).map(|tool| match tool.class {
+        tools::Class::Read => Class::Read,
+        tools::Class::Write => Class::Write,
+        tools::Class::Destructive => Class::Destructive,
+    })
+}
+
+// === impl Voice ===
+
+impl Voice {
+    /// The voice of the user with this access token.
+    #[must_use]
+    pub fn new(bearer: &str, request_id: Option<RequestId>, deadline: Option<Deadline>) -> Self {
+        // A token that is no header value could not have arrived in one.
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {bearer}")).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        authorization.set_sensitive(true);
+        Self { authorization, request_id, deadline }
+    }
+
+    /// How long a try may take: no longer than the user waits, while the user waits.
+    fn patience(&self) -> Duration {
+        let left = self.deadline.map(Deadline::remaining).filter(|left| !left.is_zero());
+        left.map_or(PATIENCE, |left| left.min(PATIENCE))
+    }
+}
+
+// === impl TaskTools ===
+
+impl TaskTools {
+    /// Tools over the task service behind `task`.
+    #[must_use]
+    pub fn new(task: Upstream) -> Self {
+        Self { task: BoxCloneSyncService::new(task.map_err(Unreached)) }
+    }
+
+    /// Carries out a call of a turn; its outcome will be the event of `step`.
+    pub async fn call(&self, voice: &Voice, turn: Uuid, step: usize, call: &ToolCall) -> Finished {
+        let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
+            return failed("TOOL_UNKNOWN", "there is no such tool");
+        };
+        let message = match encode(tool, method, turn, step, &call.arguments) {
+            Ok(message) => message,
+            Err(failure) => return Finished::Outcome(Err(failure)),
+        };
+        let mut pauses = PAUSES.iter();
+        loop {
+            match self.attempt(method, voice, turn, message.clone()).await {
+                Ok(answer) => return Finished::Outcome(decode(method, &answer)),
+                Err(status) if is_token_refused(&status) => return Finished::TokenRefused,
+                Err(status) => match pauses.next() {
+                    Some(pause) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {
+                        tokio::time::sleep(*pause).await;
+                    }
+                    _ => return Finished::Outcome(Err(failure(&status))),
+                },
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        method: &'static Method,
+        voice: &Voice,
+        turn: Uuid,
+        message: Bytes,
+    ) -> Result<Bytes, Status> {
+        let patience = voice.patience();
+        let mut request = Request::new(message);
+        *request.metadata_mut() = MetadataMap::from_headers(headers(voice, turn));
+        request.set_timeout(patience);
+        let mut client = Grpc::new(self.task.clone());
+        let call = async move {
+            client.ready().await.map_err(|_| Status::unavailable("the task service cannot be reached"))?;
+            let path = PathAndQuery::from_static(method.path);
+            client.unary(request, path, Raw).await.map(tonic::Response::into_inner)
+        };
+        // The peer keeps to the timeout, if it can be reached at all.
+        tokio::time::timeout(patience, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the task service took too long")))
+    }
+}
+
+impl fmt::Debug for TaskTools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskTools")
+    }
+}
+
+fn headers(voice: &Voice, turn: Uuid) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, voice.authorization.clone());
+    if let Ok(turn) = HeaderValue::from_str(&turn.to_string()) {
+        headers.insert(TURN_HEADER, turn);
+    }
+    if let Some(request_id) = &voice.request_id {
+        headers.insert(request_id::HEADER, request_id.to_header());
+    }
+    headers
+}
+
+/// The request of a call. What makes it repeatable is ours to say, never the model's.
+fn encode(
+    tool: &Tool,
+    method: &Method,
+    turn: Uuid,
+    step: usize,
+    arguments: &Value,
+) -> Result<Bytes, ToolFailure> {
+    let mut arguments = arguments.clone();
+    if let Some(fields) = arguments.as_object_mut() {
+        for field in ["requestId", "request_id", "validateOnly", "validate_only"] {
+            if fields.contains_key(field) {
+                return Err(invalid(format!("{field}: is not an argument of {}", tool.name)));
+            }
+        }
+        if method.has_request_id {
+            fields.insert("requestId".to_owned(), Value::String(format!("turn-{turn}-{step}")));
+        }
+    }
+    json::to_bytes(method.input, &arguments).map(Bytes::from).map_err(|error| invalid(error.to_string()))
+}
+
+fn decode(method: &Method, answer: &Bytes) -> Result<Value, ToolFailure> {
+    if answer.len() > LARGEST_RESULT {
+        return Err(ToolFailure {
+            reason: "MESSAGE_TOO_LARGE".to_owned(),
+            message: "the answer is too large; ask for a smaller page".to_owned(),
+        });
+    }
+    json::from_bytes(method.output, answer).map_err(|error| {
+        tracing::error!(rpc.method = method.path, error = %error, "a peer gave an answer that cannot be read");
+        ToolFailure { reason: "INTERNAL".to_owned(), message: "the answer cannot be read".to_owned() }
+    })
+}
+
+fn is_token_refused(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated && reason(status).is_some_and(|reason| reason.starts_with("TOKEN_"))
+}
+
+fn failure(status: &Status) -> ToolFailure {
+    let by_code = || match status.code() {
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED".to_owned(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled => "UNAVAILABLE".to_owned(),
+        _ => "INTERNAL".to_owned(),
+    };
+    // Without an ErrorInfo it is the transport's word, which is for the log.
+    match reason(status) {
+        Some(reason) => ToolFailure { reason, message: status.message().to_owned() },
+        None => {
+            tracing::warn!(code = ?status.code(), error = status.message(), "calling the task service failed");
+            ToolFailure { reason: by_code(), message: "the task service gave no answer".to_owned() }
+        }
+    }
+}
+
+fn invalid(message: String) -> ToolFailure {
+    ToolFailure { reason: "INVALID_FIELDS".to_owned(), message }
+}
+
+fn failed(reason: &str, message: &str) -> Finished {
+    Finished::Outcome(Err(ToolFailure { reason: reason.to_owned(), message: message.to_owned() }))
+}
+
+// === impl Raw ===
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, target: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        target.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(source.copy_to_bytes(source.remaining())))
+    }
+}
+
+#[cfg(test)]
+#[path = "task_tools_tests.rs"]
+mod tests;
