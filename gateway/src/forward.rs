@@ -64,7 +64,7 @@ pub(crate) async fn forward(upstream: Upstream, request: Request<Body>) -> Resul
     if let Ok(status) = was_cut.try_recv() {
         return Err(status);
     }
-    let response = answer.map_err(|error| unreachable(&*error))?;
+    let response = answer.map_err(|error| unreachable(&error))?;
     let is_whole = response.headers().contains_key(Status::GRPC_STATUS);
     if response.status() != StatusCode::OK && !is_whole {
         tracing::warn!(status = response.status().as_u16(), "a service answered, but not in grpc");

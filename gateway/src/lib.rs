@@ -18,7 +18,7 @@ use errand_chassis::{
     clock::Clock,
     health::Health,
     token::Verifier,
-    upstream::{BoxError, Upstream},
+    upstream::{Unreached, Upstream},
 };
 use http::{Request, Response};
 use tonic::body::Body;
@@ -80,5 +80,5 @@ pub fn edge(
         let edge = edge.clone();
         async move { Ok::<_, Infallible>(edge.answer(request).await) }
     });
-    Upstream::new(service.map_err(BoxError::from))
+    Upstream::new(service.map_err(Unreached::new))
 }

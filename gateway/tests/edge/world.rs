@@ -14,7 +14,7 @@ use errand_chassis::{
     health::Health,
     jwks::{KeySet, PublicKey},
     token::{ACCESS_LIFETIME, AUDIENCE, ISSUER, TYPE, Verifier},
-    upstream::{BoxError, Upstream},
+    upstream::{Unreached, Upstream},
 };
 use errand_gateway::{Config, Upstreams, edge};
 use errand_proto::google::rpc;
@@ -187,7 +187,7 @@ fn upstream(seen: Arc<Mutex<Vec<Seen>>>, script: Script) -> Upstream {
     }))
 }
 
-fn perform(script: Script) -> Result<Response<Body>, BoxError> {
+fn perform(script: Script) -> Result<Response<Body>, Unreached> {
     let stream = |messages: Vec<Vec<u8>>, end: Option<Result<Frame<Bytes>, Status>>| {
         let data = messages.into_iter().map(|message| Ok(Frame::data(Bytes::from(message))));
         let body = StreamBody::new(tokio_stream::iter(data.chain(end)));
@@ -207,7 +207,7 @@ fn perform(script: Script) -> Result<Response<Body>, BoxError> {
             *response.headers_mut() = headers;
             Ok(response)
         }
-        Script::Gone => Err("connection refused: 10.0.0.7".into()),
+        Script::Gone => Err(Unreached::new("connection refused: 10.0.0.7")),
     }
 }
 

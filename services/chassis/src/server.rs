@@ -33,7 +33,7 @@ use crate::{
     protocol::{self, Refusal},
     request_id::{self, RequestId},
     token::Verifier,
-    upstream::{BoxError, Upstream},
+    upstream::{Unreached, Upstream},
 };
 
 /// The generated services of a role, by their full names.
@@ -79,7 +79,7 @@ impl Routes {
             + 'static,
         S::Future: Send,
     {
-        self.0.insert(S::NAME, BoxCloneSyncService::new(service.map_err(BoxError::from)));
+        self.0.insert(S::NAME, BoxCloneSyncService::new(service.map_err(Unreached::new)));
         self
     }
 
@@ -174,7 +174,7 @@ impl Role {
             if let Some(deadline) = deadline {
                 request.extensions_mut().insert(deadline);
             }
-            service.oneshot(request).await.map_err(|error| Error::internal(error.as_ref()))
+            service.oneshot(request).await.map_err(|error| Error::internal(&error))
         };
         match deadline {
             Some(deadline) => timeout_at(deadline.instant(), call).await.map_err(|_| deadline::exceeded())?,
@@ -277,9 +277,7 @@ fn connection(
         let service = service.clone();
         async move {
             let response = service.oneshot(request).await;
-            Ok::<_, Infallible>(
-                response.unwrap_or_else(|error| Refusal::Grpc(Error::internal(error.as_ref())).into_response()),
-            )
+            Ok::<_, Infallible>(response.unwrap_or_else(|error| Refusal::Grpc(Error::internal(&error)).into_response()))
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -9,6 +9,7 @@ use errand_chassis::{
     secret::Secret,
     server,
     token::{self, Claims, Verifier},
+    upstream::Upstream,
 };
 use errand_proto::task::{
     CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
@@ -18,8 +19,7 @@ use errand_task::{Config, Dependencies, MIGRATIONS, Role};
 use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tempfile::TempDir;
-use tonic::{Request, Status, body::Body};
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tonic::{Request, Status};
 use uuid::Uuid;
 
 pub(crate) struct World {
@@ -30,14 +30,10 @@ pub(crate) struct World {
     role: Role,
 }
 
-/// The role as a client calls it. Its error has a plain type, so that calls can be spawned: the
-/// compiler can not see that a future over a boxed error may be sent.
-type Peer = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, std::io::Error>;
-
 /// A signed-in user.
 #[derive(Clone)]
 pub(crate) struct User {
-    client: TaskServiceClient<Peer>,
+    client: TaskServiceClient<Upstream>,
     bearer: String,
 }
 
@@ -89,10 +85,7 @@ impl World {
         let raw = jsonwebtoken::encode(&header, &claims, &self.signer).unwrap();
         let verifier = Arc::new(Verifier::new(self.keys.clone(), self.clock.clone()));
         let role = server::role(self.role.routes(), verifier, self.clock.clone());
-        User {
-            client: TaskServiceClient::new(Peer::new(role.map_err(std::io::Error::other))),
-            bearer: format!("Bearer {raw}"),
-        }
+        User { client: TaskServiceClient::new(role), bearer: format!("Bearer {raw}") }
     }
 }
 

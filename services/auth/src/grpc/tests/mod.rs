@@ -12,7 +12,7 @@ use errand_chassis::{
     secret::Secret,
     server,
     token::Verifier,
-    upstream::{BoxError, Upstream},
+    upstream::Upstream,
 };
 use errand_proto::{
     auth::{
@@ -26,8 +26,7 @@ use errand_proto::{
 use jiff::SignedDuration;
 use prost::Message;
 use rusqlite::Connection;
-use tonic::{Code, Request, Response, Status, body::Body, codegen::http};
-use tower::util::{BoxCloneSyncService, MapErr};
+use tonic::{Code, Request, Response, Status};
 
 use crate::{Config, Dependencies, MIGRATIONS, Role};
 
@@ -47,13 +46,7 @@ struct User1 {
     credentials: Credentials,
 }
 
-/// A boxed error inside a named one: over the bare box a client's futures can not be spawned.
-#[derive(Debug, thiserror::Error)]
-#[error("the peer can not be reached")]
-struct Unreached(#[source] BoxError);
-
-type Peer = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Unreached>;
-type Client = AuthServiceClient<Peer>;
+type Client = AuthServiceClient<Upstream>;
 
 impl Room {
     async fn new() -> Self {
@@ -82,7 +75,7 @@ impl Room {
     }
 
     fn client(&self) -> Client {
-        AuthServiceClient::new(BoxCloneSyncService::new(MapErr::new(self.upstream.clone(), Unreached)))
+        AuthServiceClient::new(self.upstream.clone())
     }
 
     fn pass(&self, seconds: i64) {
