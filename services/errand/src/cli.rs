@@ -149,6 +149,9 @@ struct Settings {
     /// Concurrent calls of one connection [default: 100]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_streams: Option<String>,
+    /// Answers that the assistant works on at a time [default: 256]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    max_turns: Option<String>,
     /// Memory of one password hash [default and at least: 19MiB]
     #[arg(long, global = true, value_name = "SIZE")]
     password_memory: Option<String>,
@@ -259,6 +262,7 @@ impl Settings {
             ("ERRAND_DRAIN_DEADLINE", self.drain_deadline),
             ("ERRAND_MAX_CONNECTIONS", self.max_connections),
             ("ERRAND_MAX_STREAMS", self.max_streams),
+            ("ERRAND_MAX_TURNS", self.max_turns),
             ("ERRAND_PASSWORD_MEMORY", self.password_memory),
             ("ERRAND_PASSWORD_PASSES", self.password_passes),
             ("ERRAND_SIGN_UPS_PER_EMAIL", self.sign_ups_per_email),

@@ -1,10 +1,123 @@
-//! stub
-use errand_chassis::{health::Health, secret::Secret, upstream::Upstream};
-use crate::{cli::Failure, config::Config, data::Folder};
-pub(crate) struct Suite { health: Health, edge: Upstream }
+//! Wires the suite: three services on one data folder, the edge in front, health and reflection.
+//!
+//! Peers call each other through the same stack that a network caller meets, token check included,
+//! without a socket. Nothing is decided here.
+
+use std::sync::Arc;
+
+use errand_chassis::{
+    clock::{Clock, SystemClock},
+    health::Health,
+    jwks::KeySet,
+    secret::Secret,
+    server::{self, Routes},
+    token::Verifier,
+    upstream::Upstream,
+};
+use errand_chat::model::planner::Planner;
+use errand_gateway::Upstreams;
+
+use crate::{
+    cli::{Failure, Kind},
+    config::Config,
+    data::Folder,
+};
+
+/// Everything that runs in this process.
+pub(crate) struct Suite {
+    auth: errand_auth::Role,
+    task: errand_task::Role,
+    chat: errand_chat::Role,
+    health: Health,
+    edge: Upstream,
+}
+
 impl Suite {
-    pub(crate) fn open(_config: &Config, _folder: &Folder<'_>, _secret: &Secret) -> Result<Self, Failure> { Err(Failure::new(crate::cli::Kind::Failed, "stub")) }
-    pub(crate) fn edge(&self) -> Upstream { self.edge.clone() }
-    pub(crate) fn health(&self) -> &Health { &self.health }
-    pub(crate) async fn close(self) {}
+    /// Opens the services on their files and puts the edge in front of them.
+    pub(crate) async fn open(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<Self, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = KeySet::empty();
+        let verifier = Arc::new(Verifier::new(keys.clone(), clock.clone()));
+        let role = |routes: Routes| {
+            let names: Vec<_> = routes.names().collect();
+            (names, server::role(routes, verifier.clone(), clock.clone()))
+        };
+
+        let dependencies = errand_auth::Dependencies { clock: clock.clone(), secret: secret.clone(), keys };
+        let auth = errand_auth::open(&folder.database("auth"), dependencies, config.auth.service()).await;
+        let auth = auth.map_err(|error| failed("auth", &error))?;
+
+        let dependencies = errand_task::Dependencies { clock: clock.clone(), secret: secret.clone() };
+        let task = errand_task::open(&folder.database("task"), dependencies, errand_task::Config::default());
+        let task = task.map_err(|error| failed("task", &error))?;
+        let task_role = role(task.routes());
+
+        let dependencies = errand_chat::Dependencies {
+            clock: clock.clone(),
+            secret: secret.clone(),
+            task: task_role.1.clone(),
+            model: Arc::new(Planner),
+        };
+        let chat = errand_chat::open(&folder.database("chat"), dependencies, config.limits.chat());
+        let chat = chat.map_err(|error| failed("chat", &error))?;
+
+        let roles = [role(auth.routes()), task_role, role(chat.routes())];
+        let names: Vec<_> = roles.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        let health = Health::new(&names);
+        let standard = role(standard(&health, config.server.reflection)?);
+        let upstreams = roles.into_iter().chain([standard]).fold(Upstreams::new(), |upstreams, (names, role)| {
+            names.into_iter().fold(upstreams, |upstreams, name| upstreams.add(name, role.clone()))
+        });
+        let edge = errand_gateway::edge(config.server.edge(), upstreams, verifier, clock, health.clone());
+        Ok(Self { auth, task, chat, health, edge })
+    }
+
+    /// What the network calls.
+    pub(crate) fn edge(&self) -> Upstream {
+        self.edge.clone()
+    }
+
+    /// Who serves.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Ends the services, callers before those they call.
+    pub(crate) async fn close(&self) {
+        self.chat.close().await;
+        self.task.close().await;
+        self.auth.close().await;
+    }
+}
+
+/// What every gRPC server offers: health, and reflection unless it is switched off.
+fn standard(health: &Health, reflection: bool) -> Result<Routes, Failure> {
+    use tonic_reflection::{pb, server::Builder};
+
+    let routes = Routes::new().add(health.server());
+    if !reflection {
+        return Ok(routes);
+    }
+    let contracts = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(errand_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
+    };
+    let v1 = contracts().build_v1().map_err(|error| failed("reflection", &error))?;
+    let v1alpha = contracts().build_v1alpha().map_err(|error| failed("reflection", &error))?;
+    Ok(routes.add(v1).add(v1alpha))
+}
+
+/// A part that does not start, with every cause, because the sentence on top seldom is the reason.
+fn failed(part: &str, error: &dyn std::error::Error) -> Failure {
+    let mut message = format!("{part} can not start: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Failure::new(Kind::Failed, message)
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// The services with their steps, in the order in which they are brought up.
 const SERVICES: [(&str, &[Migration]); 3] =
-    [("auth", &[]), ("task", &[]), ("chat", &[])];
+    [("auth", errand_auth::MIGRATIONS), ("task", errand_task::MIGRATIONS), ("chat", errand_chat::MIGRATIONS)];
 
 /// Runs `errand migrate {up,status}`.
 pub(crate) fn run(config: &Config, action: Migrate) -> Result<(), Failure> {
@@ -36,7 +36,8 @@ pub(crate) fn run(config: &Config, action: Migrate) -> Result<(), Failure> {
 pub(crate) fn up(folder: &Folder) -> Result<Vec<(&'static str, &'static Migration)>, Failure> {
     let mut applied = Vec::new();
     for (service, migrations) in SERVICES {
-        let versions = migrate::up(&folder.database(service), migrations).map_err(|error| failed(service, &error))?;
+        let path = folder.private_database(service)?;
+        let versions = migrate::up(&path, migrations).map_err(|error| failed(service, &error))?;
         let steps = migrations.iter().filter(|step| versions.contains(&step.version));
         applied.extend(steps.map(|step| (service, step)));
     }

@@ -43,7 +43,10 @@ pub(crate) async fn connect(url: &str) -> Result<Channel, Failure> {
         .ok_or_else(|| Failure::new(Kind::Usage, format!("`{url}` is not a url such as http://127.0.0.1:8080")))?;
     let endpoint = endpoint.connect_timeout(PATIENCE).timeout(Duration::from_secs(60));
     endpoint.connect().await.map_err(|error| {
-        Failure::new(Kind::NotReady, format!("nothing answers at {url}: start `errand` there first ({})", chain(&error)))
+        Failure::new(
+            Kind::NotReady,
+            format!("nothing answers at {url}: start `errand` there first ({})", chain(&error)),
+        )
     })
 }
 

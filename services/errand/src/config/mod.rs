@@ -65,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) max_connections: u32,
     /// `ERRAND_MAX_STREAMS`, default 100. Concurrent calls of one connection.
     pub(crate) max_streams: u32,
+    /// `ERRAND_MAX_TURNS`, default 256. Answers that the assistant works on.
+    pub(crate) max_turns: u32,
 }
 
 /// Where the data is.
@@ -171,7 +173,16 @@ impl Limits {
         Self {
             max_connections: sources.value(setting("limits", "max_connections", "ERRAND_MAX_CONNECTIONS"), 10_000),
             max_streams: sources.value(setting("limits", "max_streams", "ERRAND_MAX_STREAMS"), 100),
+            max_turns: sources
+                .value(setting("limits", "max_turns", "ERRAND_MAX_TURNS"), errand_chat::Config::default().turns),
         }
+    }
+
+    /// What concerns the chat service.
+    pub(crate) fn chat(&self) -> errand_chat::Config {
+        let mut config = errand_chat::Config::default();
+        config.turns = self.max_turns;
+        config
     }
 }
 
