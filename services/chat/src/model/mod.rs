@@ -1,0 +1,64 @@
+//! The language model as the runner sees it: a transcript goes in, words or tool calls come out.
+//!
+//! A model never acts: it says what it wants and the runner decides. Every model keeps to this one
+//! trait, so the built-in [`planner`] and a remote model are interchangeable. No model keeps
+//! anything between two calls: what it should know is in the transcript.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::tool::{ToolCall, ToolResult};
+
+pub mod planner;
+
+/// Something that reads a conversation and says what comes next.
+#[async_trait]
+pub trait Model: Send + Sync {
+    /// Reads the conversation so far and answers with the next step of its last turn.
+    async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError>;
+}
+
+/// A conversation as the model reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transcript {
+    /// The time to read "today" and "in two hours" by.
+    pub now: Timestamp,
+    /// The user's IANA time zone; UTC is taken for one that is not known.
+    pub time_zone: String,
+    /// What was said and done, newest last. It ends with the user's message of this turn, followed
+    /// by the tool calls and results of this turn.
+    pub entries: Vec<Entry>,
+}
+
+/// One thing in a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// The user said something.
+    User(String),
+    /// The assistant replied.
+    Assistant(String),
+    /// The assistant called a tool.
+    Call(ToolCall),
+    /// A tool answered.
+    Result(ToolResult),
+}
+
+/// What the model wants next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Say this and end the turn.
+    Reply(String),
+    /// Call these tools, in this order, and ask again.
+    Call(Vec<ToolCall>),
+}
+
+/// Why a model could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// The transcript has no message of the user to answer.
+    #[error("the transcript has no message to answer")]
+    NothingToAnswer,
+    /// The model cannot be reached or gave no usable answer; asking again may help.
+    #[error("the model is unavailable: {0}")]
+    Unavailable(String),
+}
