@@ -73,7 +73,7 @@ impl<'a> Folder<'a> {
             Err(TryLockError::WouldBlock) => Err(Failure::new(
                 Kind::NotReady,
                 format!(
-                    "another errand serves from {}: stop it, or give this one a folder of its own with --data-dir",
+                    "the data folder {} is in use by another errand: stop that one, or give this one its own with --data-dir",
                     self.path.display()
                 ),
             )),

@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// Far more than anything here needs; a hang becomes a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where no server listens: a port that only root could take.
+const NOBODY: &str = "http://127.0.0.1:1";
+
 /// A data folder of its own and commands that know nothing but it.
 struct Place(TempDir);
 
@@ -200,12 +203,15 @@ fn no_argument_serves_everything_and_a_signal_ends_it_kindly() {
     assert_eq!(mode(&place.data()), 0o700);
     assert_eq!(mode(&place.data().join("secret.key")), 0o600);
 
-    let url = server.url.clone();
     let (code_of_server, said) = server.stop();
     assert_eq!(code_of_server, Some(0));
     assert!(said.contains(&format!("data in {}", place.data().display())), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("  ")).count(), 2, "{said}");
-    let output = place.run(&["healthcheck", "--url", &url]);
+}
+
+#[test]
+fn a_health_check_that_nobody_answers_is_not_ready() {
+    let output = Place::new().run(&["healthcheck", "--url", NOBODY]);
     assert_eq!(code(&output), 75);
     assert!(stderr(&output).contains("nothing answers at"), "{}", stderr(&output));
 }
@@ -216,7 +222,7 @@ fn a_second_server_on_the_same_folder_is_told_so_and_leaves() {
     let first = place.serve();
     let output = place.run(&["serve"]);
     assert_eq!(code(&output), 75);
-    assert!(stderr(&output).contains("another errand serves from"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is in use by another errand"), "{}", stderr(&output));
     assert_eq!(first.stop().0, Some(0));
     assert_eq!(place.serve().stop().0, Some(0));
 }
@@ -321,8 +327,7 @@ fn seed_makes_an_account_once_and_says_how_to_log_in() {
 #[test]
 fn seed_without_a_server_is_not_ready() {
     let place = Place::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_eq!(code(&place.run(&["seed", "--url", &format!("http://{free}")])), 75);
+    assert_eq!(code(&place.run(&["seed", "--url", NOBODY])), 75);
     assert_eq!(code(&place.run(&["seed"])), 2, "the port is any free one");
     assert_eq!(code(&place.run(&["seed", "--url", "not a url"])), 2);
 }
