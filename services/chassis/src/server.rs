@@ -156,6 +156,9 @@ impl Role {
         let Some(service) = service else { return Err(protocol::unknown_method(&path).into()) };
 
         let deadline = Deadline::arriving(method, request.headers())?;
+        if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
+            return Err(deadline::exceeded().into());
+        }
         if let Some(method) = method
             && let Some(caller) = access::decide(method, request.headers(), &self.verifier)?
         {

@@ -36,8 +36,18 @@ async fn r_003_every_method_that_is_not_public_needs_a_token() {
     let sandbox = Sandbox::start();
     let channel = sandbox.channel().await;
     for method in METHODS.iter().filter(|method| method.access == Access::User) {
-        assert_eq!(reason(raw(&channel, method.path, vec![], None).await), refused(Code::Unauthenticated, "TOKEN_MISSING"), "{}", method.path);
-        assert_eq!(reason(raw(&channel, method.path, vec![], Some("x.y.z")).await), refused(Code::Unauthenticated, "TOKEN_INVALID"), "{}", method.path);
+        assert_eq!(
+            reason(raw(&channel, method.path, vec![], None).await),
+            refused(Code::Unauthenticated, "TOKEN_MISSING"),
+            "{}",
+            method.path
+        );
+        assert_eq!(
+            reason(raw(&channel, method.path, vec![], Some("x.y.z")).await),
+            refused(Code::Unauthenticated, "TOKEN_INVALID"),
+            "{}",
+            method.path
+        );
     }
 }
 
@@ -113,7 +123,8 @@ async fn r_009_changing_the_password_obeys_the_same_throttle() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
     let change = |current: &str| {
-        let request = ChangePasswordRequest { current_password: current.to_owned(), new_password: "another good one".to_owned() };
+        let request =
+            ChangePasswordRequest { current_password: current.to_owned(), new_password: "another good one".to_owned() };
         let mut request = ann.request(request);
         request.metadata_mut().insert("x-forwarded-for", "10.203.0.1".parse().unwrap());
         request
@@ -123,7 +134,10 @@ async fn r_009_changing_the_password_obeys_the_same_throttle() {
         codes.push(ann.auth().change_password(change("guess")).await.unwrap_err().code());
     }
     assert_eq!(codes[14], Code::ResourceExhausted, "{codes:?}");
-    assert_eq!(reason(ann.auth().change_password(change(PASSWORD)).await), refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS"));
+    assert_eq!(
+        reason(ann.auth().change_password(change(PASSWORD)).await),
+        refused(Code::ResourceExhausted, "TOO_MANY_ATTEMPTS")
+    );
 }
 
 #[tokio::test]
@@ -132,16 +146,29 @@ async fn r_010_weak_passwords_are_refused_before_hashing_and_long_ones_welcome()
     let mut auth = sandbox.auth().await;
     let emoji = "😀".repeat(129);
     let bytes = "😀".repeat(128) + "a";
-    for (number, bad) in ["short77", "password", "PASSWORD1", "iloveyou", "weak10@example.com", &"a".repeat(129), &emoji, &bytes].iter().enumerate() {
-        let refusal = refusal(auth.sign_up(from_elsewhere(sign_up(if number == 4 { bad } else { "weak@example.com" }, bad))).await);
+    for (number, bad) in
+        ["short77", "password", "PASSWORD1", "iloveyou", "weak10@example.com", &"a".repeat(129), &emoji, &bytes]
+            .iter()
+            .enumerate()
+    {
+        let refusal = refusal(
+            auth.sign_up(from_elsewhere(sign_up(if number == 4 { bad } else { "weak@example.com" }, bad))).await,
+        );
         assert_eq!(refusal.code, Code::InvalidArgument, "{bad:.20}");
         assert!(refusal.fields.contains(&"password".to_owned()), "{refusal:?}");
     }
-    for (number, good) in ["a b c d e f g h", &"x1".repeat(32), &"Zq".repeat(64), &"😀".repeat(128), "  spaces around  "].iter().enumerate() {
+    for (number, good) in
+        ["a b c d e f g h", &"x1".repeat(32), &"Zq".repeat(64), &"😀".repeat(128), "  spaces around  "]
+            .iter()
+            .enumerate()
+    {
         let email = format!("strong{number}@example.com");
         auth.sign_up(from_elsewhere(sign_up(&email, good))).await.unwrap();
         assert!(auth.log_in(from_elsewhere(log_in(&email, good))).await.is_ok());
-        assert!(auth.log_in(from_elsewhere(log_in(&email, good.trim_start()))).await.is_ok() == (good.trim_start() == *good));
+        assert!(
+            auth.log_in(from_elsewhere(log_in(&email, good.trim_start()))).await.is_ok()
+                == (good.trim_start() == *good)
+        );
     }
 }
 
@@ -162,7 +189,10 @@ async fn r_012_a_new_password_ends_every_other_session() {
     let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
     let other = sandbox.log_in("ann@example.com").await.unwrap();
     let wrong = ChangePasswordRequest { current_password: "not it".into(), new_password: "another good one".into() };
-    assert_eq!(reason(ann.auth().change_password(ann.request(wrong)).await), refused(Code::Unauthenticated, "CREDENTIALS_INVALID"));
+    assert_eq!(
+        reason(ann.auth().change_password(ann.request(wrong)).await),
+        refused(Code::Unauthenticated, "CREDENTIALS_INVALID")
+    );
     let right = ChangePasswordRequest { current_password: PASSWORD.into(), new_password: "another good one".into() };
     ann.auth().change_password(ann.request(right)).await.unwrap();
     assert_eq!(sandbox.refresh(&other.credentials.refresh_token).await.unwrap_err().code(), Code::Unauthenticated);
@@ -184,7 +214,8 @@ async fn r_014_what_is_stored_is_argon2id_with_its_own_salt() {
         }
     }
     let text = String::from_utf8_lossy(&bytes);
-    let hashes: std::collections::BTreeSet<_> = text.match_indices("$argon2id$v=19$m=19456,t=2,p=1$").map(|(at, _)| &text[at..at + 60]).collect();
+    let hashes: std::collections::BTreeSet<_> =
+        text.match_indices("$argon2id$v=19$m=19456,t=2,p=1$").map(|(at, _)| &text[at..at + 60]).collect();
     assert!(hashes.len() >= 2, "{hashes:?}");
     assert!(!text.contains(PASSWORD));
 }
@@ -195,16 +226,25 @@ async fn an_account_is_changed_by_mask_and_etag_and_read_back() {
     let ann = sandbox.sign_up().await;
     let update = |time_zone: &str, etag: &str, paths: &[&str]| {
         ann.request(UpdateMeRequest {
-            user: Some(User { time_zone: time_zone.into(), display_name: "Ann".into(), etag: etag.into(), ..Default::default() }),
+            user: Some(User {
+                time_zone: time_zone.into(),
+                display_name: "Ann".into(),
+                etag: etag.into(),
+                ..Default::default()
+            }),
             update_mask: Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }),
             ..Default::default()
         })
     };
-    let updated = ann.auth().update_me(update("Europe/Berlin", &ann.user.etag, &["time_zone"])).await.unwrap().into_inner();
+    let updated =
+        ann.auth().update_me(update("Europe/Berlin", &ann.user.etag, &["time_zone"])).await.unwrap().into_inner();
     assert_eq!((updated.time_zone.as_str(), updated.display_name.as_str()), ("Europe/Berlin", ""));
     let stale = ann.auth().update_me(update("UTC", &ann.user.etag, &["time_zone"])).await;
     assert_eq!(reason(stale), refused(Code::Aborted, "ETAG_MISMATCH"));
-    assert_eq!(refusal(ann.auth().update_me(update("Mars/Olympus", "", &["time_zone"])).await).fields, ["user.timeZone"]);
+    assert_eq!(
+        refusal(ann.auth().update_me(update("Mars/Olympus", "", &["time_zone"])).await).fields,
+        ["user.timeZone"]
+    );
     for path in ["email", "id", "password", "*", "create_time", "nothing"] {
         let refusal = refusal(ann.auth().update_me(update("UTC", "", &[path])).await);
         assert_eq!((refusal.code, refusal.fields), (Code::InvalidArgument, vec!["updateMask".to_owned()]), "{path}");

@@ -36,7 +36,11 @@ async fn r_070_many_sign_ups_of_one_address_make_one_account() {
         let channel = sandbox.channel().await;
         let answers = together(16, async |_| {
             let mut auth = errand_proto::auth::auth_service_client::AuthServiceClient::new(channel.clone());
-            let request = SignUpRequest { email: format!("r070-{round}@example.com"), password: PASSWORD.into(), ..Default::default() };
+            let request = SignUpRequest {
+                email: format!("r070-{round}@example.com"),
+                password: PASSWORD.into(),
+                ..Default::default()
+            };
             tokio::spawn(async move { auth.sign_up(from_elsewhere(request)).await.map(|_| ()) })
         })
         .await;
@@ -44,7 +48,11 @@ async fn r_070_many_sign_ups_of_one_address_make_one_account() {
         for answer in answers.into_iter().filter(Result::is_err) {
             let (code, reason) = reason(answer);
             // The sixth asker in a minute is throttled, which tells as little.
-            assert!([(Code::AlreadyExists, "EMAIL_TAKEN"), (Code::ResourceExhausted, "TOO_MANY_ATTEMPTS")].contains(&(code, reason.as_str())), "{reason}");
+            assert!(
+                [(Code::AlreadyExists, "EMAIL_TAKEN"), (Code::ResourceExhausted, "TOO_MANY_ATTEMPTS")]
+                    .contains(&(code, reason.as_str())),
+                "{reason}"
+            );
         }
     }
 }
@@ -138,7 +146,11 @@ async fn r_075_two_messages_at_once_in_one_conversation_stay_in_order() {
     let conversation_id = ann.say("", "hello").await.conversation_id;
     let answers = together(8, async |number| {
         let ann = ann.clone();
-        let request = SendMessageRequest { conversation_id: conversation_id.clone(), content: format!("add item {number}"), ..Default::default() };
+        let request = SendMessageRequest {
+            conversation_id: conversation_id.clone(),
+            content: format!("add item {number}"),
+            ..Default::default()
+        };
         tokio::spawn(async move { ann.chat().send_message(ann.request(request)).await.map(|_| ()) })
     })
     .await;
@@ -150,7 +162,9 @@ async fn r_075_two_messages_at_once_in_one_conversation_stay_in_order() {
     let list = ListMessagesRequest { conversation_id, page_size: 200, ..Default::default() };
     let messages = ann.chat().list_messages(ann.request(list)).await.unwrap().into_inner().messages;
     assert_eq!(messages.len(), 2 + 2 * accepted);
-    assert!(messages.chunks(2).all(|pair| pair[0].role() == Role::User && pair[1].role() == Role::Assistant && pair[0].turn_id == pair[1].turn_id));
+    assert!(messages.chunks(2).all(|pair| pair[0].role() == Role::User
+        && pair[1].role() == Role::Assistant
+        && pair[0].turn_id == pair[1].turn_id));
     assert_eq!(ann.list().await.len(), accepted);
 }
 

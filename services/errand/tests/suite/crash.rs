@@ -38,7 +38,10 @@ async fn r_104_killed_under_load_it_keeps_every_acknowledged_write_once() {
         }
         for database in ["auth.db", "task.db", "chat.db"] {
             let path = sandbox.data.path().join(database);
-            let check: String = rusqlite::Connection::open(path).unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            let check: String = rusqlite::Connection::open(path)
+                .unwrap()
+                .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+                .unwrap();
             assert_eq!(check, "ok", "{database}");
         }
         sandbox.start_again();
@@ -67,7 +70,10 @@ async fn write(ann: Person, name: String, acknowledged: Arc<Mutex<BTreeMap<Strin
             Ok(task) => drop(acknowledged.lock().unwrap().insert(task.title, task.id)),
             Err(status) => {
                 // What tonic's own client makes of a broken connection varies; the server is gone.
-                assert!(matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal), "{status:?}");
+                assert!(
+                    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
+                    "{status:?}"
+                );
                 break;
             }
         }

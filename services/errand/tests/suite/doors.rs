@@ -24,18 +24,23 @@ fn r_001_the_whole_story_over_grpc_web() {
     for text in [false, true] {
         let sandbox = Sandbox::start();
         let to = sandbox.address;
-        let sign_up = SignUpRequest { email: "ann@example.com".into(), password: PASSWORD.into(), ..Default::default() };
+        let sign_up =
+            SignUpRequest { email: "ann@example.com".into(), password: PASSWORD.into(), ..Default::default() };
         let signed_up: SignUpResponse = web(to, &format!("{AUTH}/SignUp"), &sign_up, None, text).decoded();
         let token = signed_up.credentials.unwrap().access_token;
         let me: User = web(to, &format!("{AUTH}/GetMe"), &GetMeRequest {}, Some(&token), text).decoded();
         assert_eq!(me.id, signed_up.user.unwrap().id);
-        let create = CreateTaskRequest { task: Some(Task { title: "via web ✓".into(), ..Default::default() }), ..Default::default() };
+        let create = CreateTaskRequest {
+            task: Some(Task { title: "via web ✓".into(), ..Default::default() }),
+            ..Default::default()
+        };
         let task: Task = web(to, &format!("{TASK}/CreateTask"), &create, Some(&token), text).decoded();
         assert_eq!(task.title, "via web ✓");
         let send = SendMessageRequest { content: "add buy milk tomorrow".into(), ..Default::default() };
         let answer: SendMessageResponse = web(to, &format!("{CHAT}/SendMessage"), &send, Some(&token), text).decoded();
         assert_eq!(answer.tool_calls.len(), 1);
-        let list: ListTasksResponse = web(to, &format!("{TASK}/ListTasks"), &ListTasksRequest::default(), Some(&token), text).decoded();
+        let list: ListTasksResponse =
+            web(to, &format!("{TASK}/ListTasks"), &ListTasksRequest::default(), Some(&token), text).decoded();
         assert_eq!(list.tasks.len(), 2);
     }
 }

@@ -22,9 +22,16 @@ async fn r_064_fifty_creates_with_one_request_id_make_one_task() {
     }
     assert!(answers.iter().all(|task| *task == answers[0]));
     assert_eq!(ann.list().await, answers[..1]);
-    assert_eq!(reason(ann.try_create("other", "key-1").await), refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"));
-    let complete = CompleteTaskRequest { task_id: answers[0].id.clone(), request_id: "key-1".into(), ..Default::default() };
-    assert_eq!(reason(ann.tasks().complete_task(ann.request(complete)).await), refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"));
+    assert_eq!(
+        reason(ann.try_create("other", "key-1").await),
+        refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
+    );
+    let complete =
+        CompleteTaskRequest { task_id: answers[0].id.clone(), request_id: "key-1".into(), ..Default::default() };
+    assert_eq!(
+        reason(ann.tasks().complete_task(ann.request(complete)).await),
+        refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
+    );
 }
 
 #[tokio::test]
@@ -57,9 +64,18 @@ async fn r_067_deleting_twice_is_not_found_and_completing_twice_changes_nothing(
     assert_eq!(first, second);
     let delete = DeleteTaskRequest { task_id, ..Default::default() };
     ann.tasks().delete_task(ann.request(delete.clone())).await.unwrap();
-    assert_eq!(reason(ann.tasks().delete_task(ann.request(delete.clone())).await), refused(Code::NotFound, "TASK_NOT_FOUND"));
-    let update = UpdateTaskRequest { task: Some(Task { id: delete.task_id, title: "new".into(), ..Default::default() }), ..Default::default() };
-    assert_eq!(reason(ann.tasks().update_task(ann.request(update)).await), refused(Code::FailedPrecondition, "TASK_DELETED"));
+    assert_eq!(
+        reason(ann.tasks().delete_task(ann.request(delete.clone())).await),
+        refused(Code::NotFound, "TASK_NOT_FOUND")
+    );
+    let update = UpdateTaskRequest {
+        task: Some(Task { id: delete.task_id, title: "new".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    assert_eq!(
+        reason(ann.tasks().update_task(ann.request(update)).await),
+        refused(Code::FailedPrecondition, "TASK_DELETED")
+    );
 }
 
 #[tokio::test]
@@ -84,12 +100,20 @@ async fn validate_only_checks_everything_and_changes_nothing() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
     let task = ann.create("task").await;
-    let create = |title: &str| CreateTaskRequest { task: Some(Task { title: title.into(), ..Default::default() }), validate_only: true, ..Default::default() };
+    let create = |title: &str| CreateTaskRequest {
+        task: Some(Task { title: title.into(), ..Default::default() }),
+        validate_only: true,
+        ..Default::default()
+    };
     ann.tasks().create_task(ann.request(create("another"))).await.unwrap();
-    assert_eq!(reason(ann.tasks().create_task(ann.request(create(" "))).await), refused(Code::InvalidArgument, "INVALID_FIELDS"));
+    assert_eq!(
+        reason(ann.tasks().create_task(ann.request(create(" "))).await),
+        refused(Code::InvalidArgument, "INVALID_FIELDS")
+    );
     let delete = DeleteTaskRequest { task_id: task.id.clone(), validate_only: true, ..Default::default() };
     ann.tasks().delete_task(ann.request(delete)).await.unwrap();
-    let stale = DeleteTaskRequest { task_id: task.id.clone(), etag: "stale".into(), validate_only: true, ..Default::default() };
+    let stale =
+        DeleteTaskRequest { task_id: task.id.clone(), etag: "stale".into(), validate_only: true, ..Default::default() };
     assert_eq!(reason(ann.tasks().delete_task(ann.request(stale)).await), refused(Code::Aborted, "ETAG_MISMATCH"));
     let send = SendMessageRequest { content: "add milk".into(), validate_only: true, ..Default::default() };
     ann.chat().send_message(ann.request(send)).await.unwrap();
@@ -102,7 +126,12 @@ async fn r_069_a_repeated_message_is_one_message_one_answer_and_one_run_of_each_
     let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
     let conversation = CreateConversationRequest { request_id: "conversation".into(), ..Default::default() };
     let conversation_id = ann.chat().create_conversation(ann.request(conversation)).await.unwrap().into_inner().id;
-    let send = SendMessageRequest { conversation_id: conversation_id.clone(), content: "add buy milk".into(), request_id: "key".into(), ..Default::default() };
+    let send = SendMessageRequest {
+        conversation_id: conversation_id.clone(),
+        content: "add buy milk".into(),
+        request_id: "key".into(),
+        ..Default::default()
+    };
     let first = ann.chat().send_message(ann.request(send.clone())).await.unwrap().into_inner();
     let second = ann.chat().send_message(ann.request(send.clone())).await.unwrap().into_inner();
     assert_eq!(first, second);
@@ -113,5 +142,8 @@ async fn r_069_a_repeated_message_is_one_message_one_answer_and_one_run_of_each_
     let list = ListMessagesRequest { conversation_id, ..Default::default() };
     assert_eq!(ann.chat().list_messages(ann.request(list)).await.unwrap().into_inner().messages.len(), 2);
     let other = SendMessageRequest { content: "add bread".into(), ..send };
-    assert_eq!(reason(ann.chat().send_message(ann.request(other)).await), refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"));
+    assert_eq!(
+        reason(ann.chat().send_message(ann.request(other)).await),
+        refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
+    );
 }

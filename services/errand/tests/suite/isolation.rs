@@ -50,7 +50,8 @@ fn with_id(input: &str, id: &str) -> Option<Vec<u8>> {
     use prost_reflect::{DynamicMessage, Value};
     let descriptor = errand_proto::POOL.get_message_by_name(input)?;
     let mut message = DynamicMessage::new(descriptor.clone());
-    if let Some(field) = descriptor.fields().find(|field| field.name().ends_with("_id") && field.name() != "request_id") {
+    if let Some(field) = descriptor.fields().find(|field| field.name().ends_with("_id") && field.name() != "request_id")
+    {
         message.set_field(&field, Value::String(id.to_owned()));
     } else if let (Some(field), true) = (descriptor.get_field_by_name("task"), input.ends_with("UpdateTaskRequest")) {
         let mut task = DynamicMessage::new(field.kind().as_message()?.clone());
@@ -132,7 +133,11 @@ async fn r_037_an_owner_named_by_the_client_is_ignored_or_refused() {
             update_mask: Some(FieldMask { paths: vec![path.to_owned()] }),
             ..Default::default()
         };
-        assert_eq!(reason(bob.tasks().update_task(bob.request(update)).await), refused(Code::InvalidArgument, "INVALID_FIELDS"), "{path}");
+        assert_eq!(
+            reason(bob.tasks().update_task(bob.request(update)).await),
+            refused(Code::InvalidArgument, "INVALID_FIELDS"),
+            "{path}"
+        );
     }
 }
 
@@ -146,7 +151,10 @@ async fn r_038_tokens_and_ids_of_another_open_nothing() {
     let list = ListTasksRequest { page_size: 1, ..Default::default() };
     let page_token = ann.tasks().list_tasks(ann.request(list.clone())).await.unwrap().into_inner().next_page_token;
     let stolen = ListTasksRequest { page_token, ..list };
-    assert_eq!(reason(bob.tasks().list_tasks(bob.request(stolen)).await), refused(Code::InvalidArgument, "PAGE_TOKEN_INVALID"));
+    assert_eq!(
+        reason(bob.tasks().list_tasks(bob.request(stolen)).await),
+        refused(Code::InvalidArgument, "PAGE_TOKEN_INVALID")
+    );
 
     let conversation_id = ann.say("", "hello").await.conversation_id;
     let missing = refused(Code::NotFound, "CONVERSATION_NOT_FOUND");
@@ -165,7 +173,9 @@ async fn the_assistant_reaches_only_what_its_user_could() {
     let sandbox = Sandbox::start();
     let (ann, bob) = (sandbox.sign_up().await, sandbox.sign_up().await);
     let secret = ann.create("the secret plan").await;
-    for words in ["delete the secret plan", "list everything", "complete the secret plan", &format!("delete task {}", secret.id)] {
+    for words in
+        ["delete the secret plan", "list everything", "complete the secret plan", &format!("delete task {}", secret.id)]
+    {
         let answer = bob.say("", words).await;
         assert!(!answer.response.contains("secret plan") || words.contains("secret plan"), "{}", answer.response);
     }

@@ -18,7 +18,14 @@ async fn status(sandbox: &Sandbox, name: &str) -> Result<ServingStatus, tonic::S
 #[tokio::test]
 async fn health_knows_the_whole_each_service_liveness_and_readiness() {
     let sandbox = Sandbox::start();
-    for name in ["", "liveness", "readiness", "errand.auth.v1.AuthService", "errand.task.v1.TaskService", "errand.chat.v1.ChatService"] {
+    for name in [
+        "",
+        "liveness",
+        "readiness",
+        "errand.auth.v1.AuthService",
+        "errand.task.v1.TaskService",
+        "errand.chat.v1.ChatService",
+    ] {
         assert_eq!(status(&sandbox, name).await.unwrap(), ServingStatus::Serving, "{name}");
     }
     assert_eq!(reason(status(&sandbox, "nothing").await).0, Code::NotFound);
@@ -27,7 +34,12 @@ async fn health_knows_the_whole_each_service_liveness_and_readiness() {
 #[tokio::test]
 async fn reflection_answers_in_both_versions_without_a_token() {
     let sandbox = Sandbox::start();
-    let wanted = ["errand.auth.v1.AuthService", "errand.chat.v1.ChatService", "errand.task.v1.TaskService", "grpc.health.v1.Health"];
+    let wanted = [
+        "errand.auth.v1.AuthService",
+        "errand.chat.v1.ChatService",
+        "errand.task.v1.TaskService",
+        "grpc.health.v1.Health",
+    ];
     let request = v1alpha::ServerReflectionRequest {
         message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
         ..Default::default()
@@ -35,12 +47,16 @@ async fn reflection_answers_in_both_versions_without_a_token() {
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(sandbox.channel().await);
     let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
     let answer = answers.next().await.unwrap().unwrap().message_response.unwrap();
-    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
+    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list) = answer else {
+        panic!("{answer:?}")
+    };
     for name in wanted {
         assert!(list.service.iter().any(|service| service.name == name), "{name}: {list:?}");
     }
     let request = v1::ServerReflectionRequest {
-        message_request: Some(v1::server_reflection_request::MessageRequest::FileContainingSymbol("errand.task.v1.Task".into())),
+        message_request: Some(v1::server_reflection_request::MessageRequest::FileContainingSymbol(
+            "errand.task.v1.Task".into(),
+        )),
         ..Default::default()
     };
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(sandbox.channel().await);
@@ -60,7 +76,8 @@ async fn r_099_reflection_can_be_switched_off() {
 async fn r_114_on_term_health_turns_first_and_open_calls_are_finished() {
     let mut sandbox = Sandbox::with(&[("ERRAND_SHUTDOWN_DELAY", "300ms")]);
     let ann = sandbox.sign_up().await;
-    let mut watch = HealthClient::new(ann.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut watch =
+        HealthClient::new(ann.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let busy = {
         let ann = ann.clone();
@@ -73,7 +90,10 @@ async fn r_114_on_term_health_turns_first_and_open_calls_are_finished() {
     // It serves on for the delay.
     assert_eq!(ann.titles().await, ["buy milk"]);
     // The stream is cut at the drain deadline at the latest.
-    let end = tokio::time::timeout(Duration::from_secs(30), async { while watch.next().await.is_some_and(|next| next.is_ok()) {} }).await;
+    let end = tokio::time::timeout(Duration::from_secs(30), async {
+        while watch.next().await.is_some_and(|next| next.is_ok()) {}
+    })
+    .await;
     assert!(end.is_ok());
     assert_eq!(sandbox.exit_code(), Some(0));
 }
@@ -84,7 +104,8 @@ async fn r_116_a_second_signal_ends_it_at_once_and_nothing_acknowledged_is_lost(
     let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
     ann.create("kept").await;
     sandbox.signal("TERM");
-    let mut watch = HealthClient::new(ann.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut watch =
+        HealthClient::new(ann.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     while watch.next().await.unwrap().unwrap().status() == ServingStatus::Serving {}
     sandbox.signal("INT");
     sandbox.exit_code();

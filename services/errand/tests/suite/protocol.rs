@@ -95,7 +95,10 @@ async fn r_060_a_malformed_timeout_is_refused_and_a_short_one_is_kept() {
     }
     for short in ["0m", "1n"] {
         let request = grpc(sandbox.address, JWKS).header("grpc-timeout", short);
-        assert_eq!(answer(&sandbox, request, vec![framed(b"")]).await, said(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+        assert_eq!(
+            answer(&sandbox, request, vec![framed(b"")]).await,
+            said(Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        );
     }
 }
 
@@ -135,10 +138,17 @@ async fn r_042_no_spelling_of_a_path_reaches_a_method_but_its_own() {
 async fn what_is_no_grpc_gets_an_http_answer_and_runs_nothing() {
     let sandbox = Sandbox::start();
     for kind in ["application/json", "text/plain", "application/grpcx", ""] {
-        let request = Request::builder().method("POST").uri(format!("http://{}{JWKS}", sandbox.address)).header("content-type", kind);
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("http://{}{JWKS}", sandbox.address))
+            .header("content-type", kind);
         let answer = http2(sandbox.address, request.body(()).unwrap(), vec![framed(b"").into()]).await.unwrap();
         assert_eq!(answer.status, 415, "{kind}");
-        assert_eq!(http1(sandbox.address, &format!("POST {JWKS}"), &[("content-type", kind)], b"{}").status, 415, "{kind}");
+        assert_eq!(
+            http1(sandbox.address, &format!("POST {JWKS}"), &[("content-type", kind)], b"{}").status,
+            415,
+            "{kind}"
+        );
     }
     for method in ["GET", "PUT", "DELETE"] {
         let answer = http1(sandbox.address, &format!("{method} {JWKS}"), &[], b"");

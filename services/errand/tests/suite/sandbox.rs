@@ -14,7 +14,9 @@ use std::{
 
 use bytes::{Buf, BufMut};
 use errand_proto::{
-    auth::{Credentials, LogInRequest, RefreshTokenRequest, SignUpRequest, User, auth_service_client::AuthServiceClient},
+    auth::{
+        Credentials, LogInRequest, RefreshTokenRequest, SignUpRequest, User, auth_service_client::AuthServiceClient,
+    },
     chat::{SendMessageRequest, SendMessageResponse, chat_service_client::ChatServiceClient},
     google::rpc,
     task::{CreateTaskRequest, ListTasksRequest, Task, task_service_client::TaskServiceClient},
@@ -301,7 +303,12 @@ pub(crate) fn with_token<T>(message: T, token: &str) -> Request<T> {
 }
 
 /// Calls any method with any bytes, as a hostile client may.
-pub(crate) async fn raw(channel: &Channel, path: &str, message: Vec<u8>, token: Option<&str>) -> Result<Vec<u8>, Status> {
+pub(crate) async fn raw(
+    channel: &Channel,
+    path: &str,
+    message: Vec<u8>,
+    token: Option<&str>,
+) -> Result<Vec<u8>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let request = match token {
@@ -317,8 +324,13 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal 
     assert!(!matches!(status.code(), Code::Internal | Code::Unknown | Code::DataLoss), "{status:?}");
     let decoded = rpc::Status::decode(status.details()).unwrap();
     assert_eq!(decoded.code, status.code() as i32);
-    let mut refusal =
-        Refusal { code: status.code(), reason: String::new(), fields: vec![], request_id: String::new(), retry_after: false };
+    let mut refusal = Refusal {
+        code: status.code(),
+        reason: String::new(),
+        fields: vec![],
+        request_id: String::new(),
+        retry_after: false,
+    };
     for detail in decoded.details {
         let value = detail.value.as_slice();
         match detail.type_url.rsplit('.').next().unwrap() {

@@ -27,11 +27,17 @@ async fn an_access_token_is_an_es256_at_jwt_that_the_published_keys_verify() {
     assert_eq!((&header["alg"], &header["typ"]), (&json!("ES256"), &json!("at+jwt")));
     let claims = part(ann.token(), 1);
     assert_eq!(claims["sub"], json!(ann.user.id));
-    assert_eq!((&claims["iss"], &claims["aud"], &claims["zoneinfo"]), (&json!("errand"), &json!("errand"), &json!("UTC")));
+    assert_eq!(
+        (&claims["iss"], &claims["aud"], &claims["zoneinfo"]),
+        (&json!("errand"), &json!("errand"), &json!("UTC"))
+    );
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 900);
     let keys = sandbox.auth().await.get_jwks(GetJwksRequest {}).await.unwrap().into_inner().keys;
     let key = keys.iter().find(|key| header["kid"] == json!(key.kid)).unwrap();
-    assert_eq!((key.kty.as_str(), key.crv.as_str(), key.alg.as_str(), key.r#use.as_str()), ("EC", "P-256", "ES256", "sig"));
+    assert_eq!(
+        (key.kty.as_str(), key.crv.as_str(), key.alg.as_str(), key.r#use.as_str()),
+        ("EC", "P-256", "ES256", "sig")
+    );
     let decoding = jsonwebtoken::DecodingKey::from_ec_components(&key.x, &key.y).unwrap();
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
     validation.set_audience(&["errand"]);
@@ -50,13 +56,22 @@ async fn r_015_unsigned_and_differently_signed_tokens_are_refused() {
         let header = URL_SAFE_NO_PAD.encode(json!({"alg": alg, "typ": "at+jwt", "kid": kid}).to_string());
         forged.extend(["", signature].map(|signature| format!("{header}.{claims}.{signature}")));
     }
-    let hmac = jsonwebtoken::Header { typ: Some("at+jwt".into()), kid: kid.as_str().map(str::to_owned), ..Default::default() };
-    for secret in [keys[0].x.clone(), format!("{}{}", keys[0].x, keys[0].y), serde_json::to_string(&json!({"x": keys[0].x})).unwrap()] {
+    let hmac =
+        jsonwebtoken::Header { typ: Some("at+jwt".into()), kid: kid.as_str().map(str::to_owned), ..Default::default() };
+    for secret in [
+        keys[0].x.clone(),
+        format!("{}{}", keys[0].x, keys[0].y),
+        serde_json::to_string(&json!({"x": keys[0].x})).unwrap(),
+    ] {
         let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
         forged.push(jsonwebtoken::encode(&hmac, &part(ann.token(), 1), &key).unwrap());
     }
     for token in forged {
-        assert_eq!(reason(raw(&ann.channel, ME, vec![], Some(&token)).await), refused(Code::Unauthenticated, "TOKEN_INVALID"), "{token}");
+        assert_eq!(
+            reason(raw(&ann.channel, ME, vec![], Some(&token)).await),
+            refused(Code::Unauthenticated, "TOKEN_INVALID"),
+            "{token}"
+        );
     }
 }
 
@@ -166,7 +181,8 @@ async fn r_071_refresh_log_out_and_password_change_at_once_leave_no_live_token()
         let owner = sandbox.sign_up_as(&email).await.unwrap();
         let victim = sandbox.log_in(&email).await.unwrap();
         let token = victim.credentials.refresh_token.clone();
-        let change = ChangePasswordRequest { current_password: PASSWORD.into(), new_password: "another good one".into() };
+        let change =
+            ChangePasswordRequest { current_password: PASSWORD.into(), new_password: "another good one".into() };
         let (mut one, mut two, mut three) = (victim.auth(), victim.auth(), owner.auth());
         let (refreshed, _, _) = tokio::join!(
             one.refresh_token(RefreshTokenRequest { refresh_token: token.clone() }),
@@ -188,11 +204,22 @@ async fn r_034_no_secret_is_ever_logged() {
     let refreshed = sandbox.refresh(&ann.credentials.refresh_token).await.unwrap();
     let _ = sandbox.refresh("canary-refresh").await;
     let _ = raw(&ann.channel, ME, vec![], Some("canary-access")).await;
-    let _ = sandbox.auth().await.log_in(errand_proto::auth::LogInRequest { email: "canary-mail".into(), password: "canary-password".into() }).await;
+    let _ = sandbox
+        .auth()
+        .await
+        .log_in(errand_proto::auth::LogInRequest { email: "canary-mail".into(), password: "canary-password".into() })
+        .await;
     sandbox.kill();
     let log = sandbox.log();
     assert!(log.contains("rpc.method"), "something was logged");
-    for secret in ["canary", PASSWORD, ann.token(), &ann.credentials.refresh_token, &refreshed.access_token, &refreshed.refresh_token] {
+    for secret in [
+        "canary",
+        PASSWORD,
+        ann.token(),
+        &ann.credentials.refresh_token,
+        &refreshed.access_token,
+        &refreshed.refresh_token,
+    ] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }

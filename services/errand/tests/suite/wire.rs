@@ -38,7 +38,8 @@ pub(crate) struct Web {
 
 /// One HTTP/1.1 exchange; the head is sent as it is given, plus host, length and `connection: close`.
 pub(crate) fn http1(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Http1 {
-    let mut request = format!("{head} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut request =
+        format!("{head} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -108,14 +109,18 @@ pub(crate) fn unweb(http: Http1, text: bool) -> Web {
     let mut bytes = http.body.clone();
     if text {
         // Each flushed piece is padded for itself.
-        bytes = http.body.split_inclusive(|byte| *byte == b'=').fold((Vec::new(), Vec::new()), |(mut out, mut piece), part| {
-            piece.extend_from_slice(part);
-            if piece.len() % 4 == 0 {
-                out.extend(STANDARD.decode(&piece).unwrap());
-                piece.clear();
-            }
-            (out, piece)
-        }).0;
+        bytes = http
+            .body
+            .split_inclusive(|byte| *byte == b'=')
+            .fold((Vec::new(), Vec::new()), |(mut out, mut piece), part| {
+                piece.extend_from_slice(part);
+                if piece.len() % 4 == 0 {
+                    out.extend(STANDARD.decode(&piece).unwrap());
+                    piece.clear();
+                }
+                (out, piece)
+            })
+            .0;
     }
     let mut rest = bytes.as_slice();
     let (mut message, mut trailers) = (None, BTreeMap::new());
@@ -138,7 +143,12 @@ pub(crate) fn unweb(http: Http1, text: bool) -> Web {
         rest = &rest[5 + length..];
     }
     if trailers.is_empty() {
-        trailers = http.headers.iter().filter(|(name, _)| name.starts_with("grpc-")).map(|(name, value)| (name.clone(), value.clone())).collect();
+        trailers = http
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("grpc-"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
     }
     Web { http, message, trailers }
 }
@@ -168,7 +178,8 @@ impl Web {
 /// One HTTP/2 exchange with exactly these headers and these pieces of body.
 pub(crate) async fn http2(address: SocketAddr, request: Request<()>, body: Vec<Bytes>) -> Result<Http2, h2::Error> {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (client, connection) = h2::client::Builder::new().max_header_list_size(1 << 20).handshake::<_, Bytes>(stream).await?;
+    let (client, connection) =
+        h2::client::Builder::new().max_header_list_size(1 << 20).handshake::<_, Bytes>(stream).await?;
     let driver = tokio::spawn(connection);
     let mut client = client.ready().await?;
     let (answer, mut upload) = client.send_request(request, body.is_empty())?;
