@@ -18,9 +18,14 @@ PASSWORD = "correct horse battery staple"
 _number = itertools.count(1)
 
 
-def new_address():
+def new_email():
     """An e-mail address that nobody has signed up with."""
-    return f"person{next(_number)}.{os.getpid()}@example.com"
+    return f"person{next(_number)}@example.com"
+
+
+def new_place():
+    """A network address to call from, as a proxy would report it: sign-ups from one place are limited."""
+    return f"203.0.113.{next(_number)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +47,8 @@ def server():
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ERRAND_")}
     with tempfile.TemporaryDirectory(prefix="errand-clients-") as folder:
         log = pathlib.Path(folder) / "log"
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", f"{folder}/data", "--allowed-origins", ORIGIN]
+        command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", f"{folder}/data"]
+        command += ["--allowed-origins", ORIGIN, "--trusted-proxies", "127.0.0.1"]
         with log.open("w") as stderr:
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True

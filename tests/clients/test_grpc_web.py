@@ -5,7 +5,7 @@ import http.client
 import struct
 
 import pytest
-from conftest import ORIGIN, PASSWORD, new_address
+from conftest import ORIGIN, PASSWORD, new_email, new_place
 
 SIGN_UP = "/errand.auth.v1.AuthService/SignUp"
 CREATE_TASK = "/errand.task.v1.TaskService/CreateTask"
@@ -106,12 +106,13 @@ class Browser:
 
     def __init__(self, server):
         self.address = server.address
+        self.place = new_place()
         self.token = None
 
     def request(self, verb, path, body=None, headers=None):
         connection = http.client.HTTPConnection(self.address, timeout=30)
         try:
-            connection.request(verb, path, body, {"origin": ORIGIN, **(headers or {})})
+            connection.request(verb, path, body, {"origin": ORIGIN, "x-forwarded-for": self.place, **(headers or {})})
             return Answer(connection.getresponse())
         finally:
             connection.close()
@@ -135,7 +136,7 @@ def browser(server):
 @pytest.fixture
 def person(browser):
     """A browser with the token of somebody who has just signed up."""
-    answer = browser.call(SIGN_UP, field(1, new_address()) + field(2, PASSWORD))
+    answer = browser.call(SIGN_UP, field(1, new_email()) + field(2, PASSWORD))
     assert answer.status == 0, answer.trailers
     (credentials,) = fields(answer.messages[0])[2]
     browser.token = fields(credentials)[1][0].decode()
@@ -149,7 +150,7 @@ def titles(answer):
 
 @pytest.mark.parametrize("content_type", [BINARY, TEXT, "application/grpc-web"])
 def test_a_browser_signs_up_makes_a_task_and_lists_it(browser, content_type):
-    answer = browser.call(SIGN_UP, field(1, new_address()) + field(2, PASSWORD), content_type)
+    answer = browser.call(SIGN_UP, field(1, new_email()) + field(2, PASSWORD), content_type)
     (credentials,) = fields(answer.messages[0])[2]
     browser.token = fields(credentials)[1][0].decode()
     assert browser.call(CREATE_TASK, field(1, field(2, "Buy milk")), content_type).status == 0

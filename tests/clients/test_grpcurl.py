@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from conftest import PASSWORD, new_address
+from conftest import PASSWORD, new_email, new_place
 
 AUTH = "errand.auth.v1.AuthService"
 TASK = "errand.task.v1.TaskService"
@@ -29,6 +29,7 @@ class Grpcurl:
 
     def __init__(self, server):
         self.address = server.address
+        self.place = new_place()
         self.token = None
 
     def text(self, *arguments):
@@ -40,7 +41,7 @@ class Grpcurl:
 
     def call(self, method, request=None):
         """Calls a method and answers its message."""
-        flags = ["-plaintext", "-format-error", "-d", json.dumps(request or {})]
+        flags = ["-plaintext", "-format-error", "-H", f"x-forwarded-for: {self.place}", "-d", json.dumps(request or {})]
         if self.token:
             flags += ["-H", f"authorization: Bearer {self.token}"]
         command = ["grpcurl", *flags, self.address, method]
@@ -61,7 +62,7 @@ def grpcurl(server):
 @pytest.fixture
 def person(grpcurl):
     """grpcurl with the token of somebody who has just signed up."""
-    answer = grpcurl.call(f"{AUTH}/SignUp", {"email": new_address(), "password": PASSWORD})
+    answer = grpcurl.call(f"{AUTH}/SignUp", {"email": new_email(), "password": PASSWORD})
     grpcurl.token = answer["credentials"]["accessToken"]
     return grpcurl
 
@@ -94,7 +95,7 @@ def test_a_service_that_does_not_exist_has_no_health(grpcurl):
 
 
 def test_a_whole_day_from_signing_up_to_logging_out(grpcurl):
-    email = new_address()
+    email = new_email()
     signed_up = grpcurl.call(f"{AUTH}/SignUp", {"email": email, "password": PASSWORD, "timeZone": "Europe/Berlin"})
     assert signed_up["user"]["timeZone"] == "Europe/Berlin"
 
@@ -105,8 +106,9 @@ def test_a_whole_day_from_signing_up_to_logging_out(grpcurl):
     assert grpcurl.call(f"{AUTH}/GetMe")["email"] == email
 
     task = grpcurl.call(f"{TASK}/CreateTask", {"task": {"title": "Buy milk", "priority": "PRIORITY_HIGH"}})
-    mask = {"task": {"id": task["id"], "etag": task["etag"], "title": "Buy oat milk"}, "updateMask": "title"}
-    renamed = grpcurl.call(f"{TASK}/UpdateTask", mask)
+    new_title = {"id": task["id"], "etag": task["etag"], "title": "Buy oat milk"}
+    # This grpcurl takes a mask as a message, not as the text that JSON usually has for it.
+    renamed = grpcurl.call(f"{TASK}/UpdateTask", {"task": new_title, "updateMask": {"paths": ["title"]}})
     assert (renamed["title"], renamed["priority"]) == ("Buy oat milk", "PRIORITY_HIGH")
     assert grpcurl.call(f"{TASK}/CompleteTask", {"taskId": task["id"]})["completed"] is True
 
@@ -144,7 +146,8 @@ def test_pages_walk_through_every_task_once(person):
 def test_a_stale_etag_is_refused_and_changes_nothing(person):
     first = person.call(f"{TASK}/CreateTask", {"task": {"title": "Water the plants"}})
     second = person.call(f"{TASK}/UpdateTask", {"task": {"id": first["id"], "title": "Water all plants"}})
-    stale = {"task": {"id": first["id"], "etag": first["etag"], "title": "Sell the plants"}, "updateMask": "title"}
+    new_title = {"id": first["id"], "etag": first["etag"], "title": "Sell the plants"}
+    stale = {"task": new_title, "updateMask": {"paths": ["title"]}}
     with pytest.raises(Refused) as refused:
         person.call(f"{TASK}/UpdateTask", stale)
     assert (refused.value.code, refused.value.reason) == (10, "ETAG_MISMATCH")
@@ -185,7 +188,7 @@ def test_without_a_token_nothing_but_the_public_methods_answers(grpcurl):
 def test_another_persons_task_does_not_exist(server, person):
     task = person.call(f"{TASK}/CreateTask", {"task": {"title": "Private"}})
     stranger = Grpcurl(server)
-    answer = stranger.call(f"{AUTH}/SignUp", {"email": new_address(), "password": PASSWORD})
+    answer = stranger.call(f"{AUTH}/SignUp", {"email": new_email(), "password": PASSWORD})
     stranger.token = answer["credentials"]["accessToken"]
     with pytest.raises(Refused) as refused:
         stranger.call(f"{TASK}/GetTask", {"taskId": task["id"]})
