@@ -194,7 +194,7 @@ fn which(before: &Reading, fresh: &Reading, past: &[Exchange<'_>], message: &str
         Intent::Talk(Talk::Yes) if lines.len() == 1 => return chosen(Target::Place(Place::Nth(1))),
         Intent::Talk(Talk::Yes) if !lines.is_empty() => return Some(before.clone()),
         Intent::Many(_) if !lines.is_empty() => return Some(Reading::sure(Intent::Many(verb_of(before)))),
-        Intent::Change(Target::Words(_) | Target::Title(_) | Target::Place(_), _) => return None,
+        Intent::Change(Target::Words(_) | Target::Place(_), _) => return None,
         _ => {}
     }
     let text = Text::read(message);
@@ -260,12 +260,16 @@ fn titled(before: &Reading, fresh: &Reading, message: &str, now: &Zoned) -> Opti
     {
         return None;
     }
+    if let Intent::Change(..) | Intent::Rename(_) = &fresh.intent {
+        // A title may sound like an order: then it is not carried out unasked.
+        return Some(Reading { tentative: true, ..fresh.clone() });
+    }
     if !plain(fresh) {
         return None;
     }
     let text = Text::read(message);
     let whole = text.whole();
-    let words = whole.eat(&["it's|call it|:?", "call it", "it should be called?", "to", "the? title is|:"]).unwrap_or(whole);
+    let words = whole.eat(&["it's|its called?", "call it :?", "it should be called?", "to", "the? title is|:"]).unwrap_or(whole);
     let (mut new, due) = match intent::draft(words, now, true) {
         Ok(read) => read,
         Err(problem) => return Some(Reading::sure(Intent::Unusable(problem))),
@@ -330,23 +334,23 @@ pub(super) fn line(past: &[Exchange<'_>], place: Place) -> Result<Target, usize>
         Place::Last => lines.len() - 1,
     };
     let Some(text) = lines.get(index) else { return Err(lines.len()) };
-    let mut tasks = exchange.tasks();
     let mut seen = Vec::new();
+    let mut tasks = exchange.tasks();
     tasks.retain(|task| {
         let new = !seen.contains(&task.id);
         seen.push(task.id.clone());
         new && replies::shows(text, &task.title)
     });
-    // The longest title that the line shows; of tasks with the same title as many as lines before it.
-    let Some(longest) = tasks.iter().map(|task| task.title.len()).max() else {
-        return Ok(Target::Title(replies::title_in(text).to_owned()));
-    };
+    // The longest title that the line shows. Twins are in the order of their lines, if all were shown.
+    let longest = tasks.iter().map(|task| task.title.len()).max().unwrap_or_default();
     tasks.retain(|task| task.title.len() == longest);
-    let twin = |other: &&String| replies::shows(other, &tasks[0].title);
+    let Some(title) = tasks.first().map(|task| task.title.clone()) else {
+        return Ok(Target::Line(text.clone()));
+    };
+    let twin = |other: &&String| replies::shows(other, &title);
     let (before, shown) = (lines[..index].iter().filter(twin).count(), lines.iter().filter(twin).count());
-    // Not all of them were shown: which one is meant has to be asked.
-    if tasks.len() != shown.max(1) {
-        return Ok(Target::Title(tasks[0].title.clone()));
+    if tasks.len() != shown {
+        return Ok(Target::Line(text.clone()));
     }
     tasks.get(before).map(|task| Target::Id(task.id.clone())).ok_or(lines.len())
 }

@@ -101,6 +101,7 @@ impl Turn<'_> {
                 self.change(change, &task, reading.tentative)
             }
             Intent::Rename(ways) => self.rename(ways, reading.tentative),
+            Intent::Said(wanted) => self.said(wanted),
             Intent::Correct(correction) => self.correct(correction, reading.tentative),
             Intent::Undo => self.undo(),
             Intent::List(filter) => self.list(filter),
@@ -211,9 +212,23 @@ impl Turn<'_> {
                     _ => Found::Several(same),
                 }
             }),
+            Target::Line(line) => self.search(change, None, line, |tasks| self.on_line(line, tasks)),
             Target::Words(wanted) => {
                 self.search(change, Some(wanted), &wanted.said, |tasks| targets::find(tasks, wanted))
             }
+        }
+    }
+
+    /// The task that a line of a list shows: by its title, among twins by all that the line says.
+    fn on_line<'a>(&self, line: &str, tasks: &'a [Task]) -> Found<'a> {
+        let shown = |task: &&Task| replies::shows(line, &task.title);
+        let longest = tasks.iter().filter(shown).map(|task| task.title.len()).max().unwrap_or_default();
+        let twins: Vec<&Task> = tasks.iter().filter(shown).filter(|task| task.title.len() == longest).collect();
+        let alike: Vec<&Task> = twins.iter().copied().filter(|task| replies::line(task, &self.now) == line).collect();
+        match (twins.as_slice(), alike.as_slice()) {
+            ([], _) => Found::Nothing,
+            ([one], _) | (_, [one]) => Found::One(one),
+            _ => Found::Several(twins),
         }
     }
 
@@ -418,6 +433,20 @@ impl Turn<'_> {
                 }
                 None => reply(replies::unknown()),
             },
+        }
+    }
+
+    /// Of several things said to be done the one that is a task, if it is only one.
+    fn said(&self, wanted: &[Wanted]) -> Flow<Step> {
+        let tasks = self.open(None)?;
+        let mut fitting = wanted.iter().map(|wanted| targets::find(&tasks, wanted)).filter(|found| {
+            matches!(found, Found::One(_) | Found::Several(_))
+        });
+        match (fitting.next(), fitting.next()) {
+            (Some(Found::One(task)), None) => self.change(&Change::Complete, task, false),
+            (Some(Found::Several(tasks)), None) => reply(replies::which(&tasks, &self.now)),
+            (Some(_), _) => reply(replies::several_commands()),
+            (None, _) => reply(replies::not_found(&wanted.first().map_or(String::new(), |first| first.said.clone()), Some(&Change::Complete))),
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) enum Target {
     Id(String),
     /// The task with exactly this title.
     Title(String),
+    /// The task that this line of a list shows.
+    Line(String),
     /// The task that was spoken of last.
     It,
     /// Nothing was named.
@@ -141,6 +143,11 @@ impl Wanted {
         wanted.may.push(verb.clone());
         wanted.verb = Some(verb);
         wanted
+    }
+
+    /// Whether somebody told that it was done, rather than ordered something.
+    pub(super) fn is_told(&self) -> bool {
+        self.verb.is_some()
     }
 
     /// The longest word, as the user wrote it, to search by.

@@ -92,19 +92,15 @@ fn quoted(raw: &str, at: usize) -> Option<Word> {
     let inner = open.len_utf8();
     // An apostrophe may stand inside the words that it quotes: it closes only before a gap.
     let needs_gap = matches!(open, '\'' | '‘');
-    let mut close = None;
-    for (offset, sign) in rest[inner..].char_indices() {
-        if sign == '\n' {
-            break;
-        }
-        let end = inner + offset + sign.len_utf8();
-        let gap = rest[end..].chars().next().is_none_or(|next| !next.is_alphanumeric());
-        if closers.contains(sign) && (!needs_gap || gap) {
-            close = Some((inner + offset, end));
-            break;
-        }
-    }
-    let (inner_end, end) = close?;
+    let line = rest[inner..].split('\n').next().unwrap_or_default();
+    // The sign that belongs to the opening one first; others only where that one does not come.
+    let (inner_end, end) = closers.chars().find_map(|closer| {
+        line.char_indices().filter(|(_, sign)| *sign == closer).map(|(offset, _)| inner + offset).find_map(|offset| {
+            let end = offset + closer.len_utf8();
+            let gap = rest[end..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+            (!needs_gap || gap).then_some((offset, end))
+        })
+    })?;
     (!rest[inner..inner_end].trim().is_empty()).then(|| Word {
         kind: Kind::Quoted,
         start: at,

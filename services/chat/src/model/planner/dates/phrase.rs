@@ -413,7 +413,8 @@ fn clock(clause: Clause<'_>, at: usize, bare: bool) -> Option<Piece> {
         if let Some(start) = clause.fits(at, pattern) {
             let (hour, end) = number(clause, start).filter(|(hour, _)| (1..=12).contains(hour))?;
             let minute = (hour % 12) * 60 + minutes;
-            let hour = i8::try_from(minute.rem_euclid(720) / 60).ok()?;
+            // On a clock face: a quarter to one is 12:45.
+            let hour = i8::try_from(minute.rem_euclid(720) / 60).ok().map(|hour| if hour == 0 { 12 } else { hour })?;
             let said = time(hour, i8::try_from(minute.rem_euclid(60)).ok()?, 0, 0);
             return with_half(clause, end, said, true);
         }

@@ -28,8 +28,10 @@ const START: &[&str] = &[
     "note|memo to self|myself :|-|,|that|to?",
     "make|take a|me? quick|mental? note to|that|of|:",
     "write|jot|note|put down that?",
-    "don't|never let me|us? forget to|about|that?",
-    "do not let me|us? forget to|about|that?",
+    "don't|never forget to|about|that?",
+    "don't|never let me|us forget to|about|that?",
+    "do not forget to|about|that?",
+    "do not let me|us forget to|about|that?",
     "remember to|that|about",
     "i|we need|have|want to remember to|about?",
     "schedule a|an|the?",
@@ -365,7 +367,8 @@ pub(super) fn wish(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     let rest = core.eat(&["i|we still need|have to", "i|we need|want also? a|an|some|more?", "i'm out of", "i am out of"]).filter(|rest| has_words(*rest));
     let verb = core.eat(&[THINGS]).filter(|rest| has_words(*rest));
     let words = rest.or(verb.map(|_| core))?;
-    if words.len() > 25 || words.ends_with("?") {
+    let to_me = core.eat(&["tell|ask|give|bring|make|write|read|send|find|get|play|sing me|us", "go away|to"]).is_some();
+    if words.len() > 25 || words.ends_with("?") || to_me {
         return None;
     }
     let mut reading = finish(words, Due::default(), now, false);

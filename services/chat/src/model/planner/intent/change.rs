@@ -243,7 +243,8 @@ fn rename(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     if rest.eat(&["the? due|deadline|priority|date|time|description"]).is_some() && !only_title {
         return None;
     }
-    let splitting: &[&str] = &["'s|its? title|name to|as|:|into", "to be called|say|read|:?", "into|as", "->|=>|→"];
+    let splitting: &[&str] =
+        &["'s|its? title|name to|as|:|into", "to be called|named", if only_title { "to" } else { "to say|read?" }, "into|as", "→"];
     let (at, end) = match rest.find(splitting) {
         Some(found) => found,
         None if only_title => {
@@ -323,7 +324,7 @@ fn rank(core: Clause<'_>) -> Option<Reading> {
 
 /// Moving: "move X to friday", "postpone X by a week", "set the deadline of X to 5pm".
 fn moved(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
-    let clear = core.eat(&["move|reschedule|postpone|push|delay|shift|defer|snooze|extend|bring|put off", "put off|back"]);
+    let clear = core.eat(&["move|reschedule|postpone|push|delay|shift|defer|snooze|extend|bring", "put off|back"]);
     let open = || core.eat(&["set|make|change|schedule|put|update|mark|give"]);
     let (rest, certain) = clear.map(|rest| (rest, true)).or_else(|| open().map(|rest| (rest, false)))?;
     let field = rest.eat(&["the|its|a? due|new? date|deadline|time|day|due of|for|on|from|to", "the|a? due date|time|day|deadline of|for|on|to"]);
@@ -381,6 +382,9 @@ pub(super) fn on_fields(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
             Some(problem) => Some(Reading::sure(Intent::Unusable(problem))),
             None => to(rest.after(end), Change::Due(due.when)),
         };
+    }
+    if core.eat(&["note|memo to self|myself"]).is_some() {
+        return None;
     }
     labelled(core).or_else(|| described(core))
 }

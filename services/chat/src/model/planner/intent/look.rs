@@ -28,9 +28,9 @@ pub(super) fn read(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
 }
 
 fn count(core: Clause<'_>, now: &Zoned) -> Option<Intent> {
-    let rest = core.eat(&["how many", "count of? up?", "what's|what is the? total? number of", "the? total? number of", "tell me how many"])?;
+    let rest = core.eat(&["how many", "count of? up?", "what's|what is? the? total? number of", "the? total? number of", "tell me how many"])?;
     let (mut filter, left) = filter(rest, now);
-    let about_tasks = rest.has(&[TASKS]) || rest.has(&["do i have", "have i", "did i", "due|overdue|done|left|open|completed|finished|are there"]);
+    let about_tasks = rest.has(&[TASKS]) || rest.has(&["do i have", "have i", "did i", "due|overdue|done|left|open|completed|finished", "are there"]);
     if !about_tasks {
         return None;
     }
@@ -64,11 +64,11 @@ fn one(core: Clause<'_>) -> Option<Intent> {
         "show|give|tell|get me|us? the|all|more? details|detail|info|information|status|description|notes of|for|on|about",
         "tell me more? about",
         "describe",
-        "what's|what is the|its? current? due? date|deadline|priority|status|description|state|time|note|notes of|for|on|about",
-        "what's|what are the? details|notes of|for|on|about",
+        "what's|what is? the|its? current? due? date|deadline|priority|status|description|state|time|note|notes of|for|on|about",
+        "what's|what are? the? details|notes of|for|on|about",
         "what do|does you know about",
         "what about",
-        "what's|what is the? status of|on|with",
+        "what's|what is? the? status of|on|with",
     ]);
     if let Some(rest) = about.filter(|rest| has_words(*rest)) {
         return if change::many(rest) { None } else { show(rest) };
@@ -130,8 +130,8 @@ fn list(core: Clause<'_>, now: &Zoned) -> Option<Intent> {
             "what|what's|which|tell me? tasks|todos|is|are|do|have|did|should|needs|must|can|i|on|next|left|due|overdue|the",
             "what's",
         ]);
-        let rest = own?;
-        let about = noun || picks(&filter) || rest.has(&["do|done|finish|next|left|overdue|due|finished|completed|first|up|on"]);
+        own?;
+        let about = noun || picks(&filter) || core.has(&["do|done|finish|next|left|overdue|due|finished|completed|first|up|on"]);
         return match left {
             None if about => Some(Intent::List(filter)),
             Some(words) if core.eat(&["do i|we have|need|still", "is|are there a|an|any|some? task|tasks|todo|reminder|anything", "what|which tasks|todos|reminders", "any tasks|task|reminders|todos"]).is_some() => {

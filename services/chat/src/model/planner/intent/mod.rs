@@ -8,7 +8,7 @@
 use jiff::Zoned;
 
 use super::dates::{Problem, Range, Shift, When};
-use super::targets::{Place, Target};
+use super::targets::{Place, Target, Wanted};
 use super::words::{Clause, Kind, Text};
 
 mod add;
@@ -40,6 +40,8 @@ pub(super) enum Intent {
     Change(Target, Change),
     /// Rename one task; where "to" stands more than once, each way to split the sentence.
     Rename(Vec<(Target, String)>),
+    /// Complete the one task of these that is there: several sentences told what was done.
+    Said(Vec<Wanted>),
     /// Mend what was just written: "actually make that oat milk".
     Correct(Correction),
     /// Take back what was just done.
@@ -247,15 +249,20 @@ pub(super) fn read(message: &str, now: &Zoned) -> Reading {
     let sentences = sentences(whole);
     let readings: Vec<(Clause<'_>, Reading)> =
         sentences.iter().take(20).map(|sentence| (*sentence, clause(*sentence, now))).collect();
-    let mut wanted: Vec<&Reading> =
-        readings.iter().map(|(_, reading)| reading).filter(|reading| !reading.is_unknown() && !reading.is_talk()).collect();
+    let wanted: Vec<Reading> = readings
+        .iter()
+        .map(|(_, reading)| reading)
+        .filter(|reading| !reading.is_unknown() && !reading.is_talk())
+        .cloned()
+        .collect();
+    let mut wanted = joined(wanted);
     let refused = readings.iter().find(|(_, reading)| {
         matches!(reading.intent, Intent::Talk(Talk::Negated | Talk::Imagined | Talk::HowTo))
     });
     match (wanted.len(), refused) {
         (0, Some((_, refused))) => return refused.clone(),
         (1, None) => {
-            let mut one = wanted.remove(0).clone();
+            let mut one = wanted.remove(0);
             let rest = readings.iter().find(|(_, reading)| reading.is_unknown());
             one.ignored = rest.map(|(sentence, _)| sentence.raw().trim().to_owned());
             return one;
@@ -275,6 +282,35 @@ pub(super) fn read(message: &str, now: &Zoned) -> Reading {
     let mut spoken: Vec<&Reading> = talk.collect();
     spoken.sort_by_key(|reading| matches!(reading.intent, Intent::Talk(Talk::Greeting | Talk::Fine | Talk::Thanks)));
     spoken.first().map_or_else(|| Reading::sure(Intent::Unknown), |reading| (*reading).clone())
+}
+
+/// Joins sentences that belong together: what is said of a task that was just told to be made, and
+/// several things that were done, of which one may be a task.
+fn joined(readings: Vec<Reading>) -> Vec<Reading> {
+    let told: Vec<Wanted> = readings
+        .iter()
+        .filter_map(|reading| match &reading.intent {
+            Intent::Change(Target::Words(wanted), Change::Complete) if wanted.is_told() => Some(wanted.clone()),
+            _ => None,
+        })
+        .collect();
+    if told.len() > 1 && told.len() == readings.len() {
+        return vec![Reading::sure(Intent::Said(told))];
+    }
+    let mut joined: Vec<Reading> = Vec::new();
+    for reading in readings {
+        if let Some(Reading { intent: Intent::Add(draft), .. }) = joined.last_mut() {
+            match reading.intent {
+                Intent::Change(Target::It, Change::Priority(priority)) => draft.priority = Some(priority),
+                Intent::Change(Target::It, Change::Due(Some(when))) if draft.when.is_none() => draft.when = Some(when),
+                Intent::Change(Target::It, Change::Label(label)) => draft.labels.push(label),
+                _ => joined.push(reading),
+            }
+        } else {
+            joined.push(reading);
+        }
+    }
+    joined
 }
 
 /// Splits a text into sentences. A full stop ends one only where a new one can begin.

@@ -34,7 +34,12 @@ pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Opti
 
 /// "X is not done yet", "I haven't paid the rent".
 fn not_done(core: Clause<'_>) -> Option<Reading> {
-    let core = core.eat_back(&["yet|anymore|actually|though|after all", "any more", "so far"]).unwrap_or(core);
+    let core = core.eat_back(&["yet|anymore|actually|though", "after all", "any more", "so far"]).unwrap_or(core);
+    if let Some(object) = core.eat(&[&format!("it's|that's still? not {DONE}"), "it's|that's still open"])
+        && object.is_empty()
+    {
+        return Some(Reading::sure(Intent::Change(Target::It, Change::Reopen)));
+    }
     let ends = [
         format!("is|are|was|were|'s actually|really|still? not actually|really|yet|quite? {DONE}"),
         format!("isn't|aren't|wasn't|weren't actually|really|quite? {DONE}"),
@@ -46,11 +51,6 @@ fn not_done(core: Clause<'_>) -> Option<Reading> {
     let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
     if let Some(object) = core.eat_back(&ends).filter(|object| has_words(*object)) {
         return Some(reopened(object, false));
-    }
-    if let Some(object) = core.eat(&[&format!("it's|that's still? not {DONE}"), "it's|that's still open"])
-        && object.is_empty()
-    {
-        return Some(Reading::sure(Intent::Change(Target::It, Change::Reopen)));
     }
     // "the rent isn't paid": the participle belongs to the task's own verb.
     if let Some((at, end)) = core.find(&["isn't|aren't|wasn't|hasn't been?", "is|are|was still? not", "has not been"])
@@ -84,12 +84,12 @@ fn reopened(object: Clause<'_>, tentative: bool) -> Reading {
 /// "make that oat milk", "I meant friday", "no, oat milk".
 fn correction(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Option<Reading> {
     let made = core
-        .eat(&["make|change it|that|this to|into?", "i meant|mean to say|write?", "it|that|this should be|say|read|have been"])
+        .eat(&["make|change it|that|this to|into?", "i meant|mean to say|write", "i meant|mean", "it|that|this should be|say|read|have been"])
         .filter(|rest| has_words(*rest));
     let rest = made.or_else(|| opening.corrects.then_some(core))?;
     let rest = rest.eat_back(&["instead", "rather"]).unwrap_or(rest);
     let rest = rest.eat_back(&["i meant", "not"]).unwrap_or(rest);
-    if !has_words(rest) || rest.len() > 20 || (made.is_none() && rest.len() > 6) {
+    if rest.eat(&["to"]).is_some() || !has_words(rest) || rest.len() > 20 || (made.is_none() && rest.len() > 6) {
         return None;
     }
     if made.is_none() && (did(core).is_some() || state(core, now).is_some()) {

@@ -40,7 +40,8 @@ const THANKS: &[&str] = &[
 ];
 const FINE: &[&str] = &[
     "sounds good|great|fine",
-    "that's|thats|that is|this is|it's|looks all? fine|good|great|perfect|all|right|correct|it|awesome|nice",
+    "that's|thats|it's|looks all? fine|good|great|perfect|right|correct|awesome|nice",
+    "that|this|it is|looks all? fine|good|great|perfect|right|correct|awesome|nice",
     "very good|nice|well",
     "well done",
     "good job|work|bot",
@@ -184,7 +185,7 @@ fn has_word(clause: Clause<'_>) -> bool {
 
 /// Whether a sentence refuses or only imagines something.
 pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
-    if core.eat(&["don't|never|not let me|us? forget", "do not let me|us? forget"]).is_some() {
+    if core.eat(&["don't|never forget", "don't|never let me|us forget", "do not forget", "do not let me|us forget"]).is_some() {
         return None;
     }
     const NEVER: &[&str] = &[
@@ -204,7 +205,8 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
         "let's not",
         "let us not",
         "stop|avoid|quit|refrain from?",
-        "nobody|no one should|said|asked|told",
+        "nobody should|said|asked|told",
+        "no one should|said|asked|told",
         "under no circumstances",
         "leave",
         "keep",
@@ -229,7 +231,7 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
         "i'd",
         "i'm|was|am|keep thinking|wondering|considering|tempted|unsure|not|planning|debating",
         "i was|am thinking|wondering|considering|tempted|unsure|about|going|planning",
-        "i almost|nearly|wanted|forgot|tried|planned|meant|hoped|intended|thought|said|promised|started|decided|wish|wished|will|am|was|hate|love|like|feel|failed|missed|skipped",
+        "i almost|nearly|wanted|forgot|tried|planned|hoped|intended|thought|said|promised|started|decided|wish|wished|will|am|was|hate|love|like|feel|failed|missed|skipped",
         "i'll",
         "i'm going|about to",
         "would|will it|that|this|i|deleting|removing|completing",
@@ -239,7 +241,7 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
         "why",
         "when|once|unless|until|before|after i|we",
     ];
-    if !requested && core.eat(IMAGINED).is_some() && core.eat(&["before|after|until|by"]).is_none() {
+    if !requested && core.eat(IMAGINED).is_some() {
         return Some(Talk::Imagined);
     }
     if core.eat(&["how do|can|could|would|should|to i|we|you|one?", "how does|is one|it|a", "what's the|is the way to"]).is_some()

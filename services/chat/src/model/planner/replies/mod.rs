@@ -77,12 +77,9 @@ pub(super) fn shows(line: &str, title: &str) -> bool {
     !title.is_empty() && line.strip_prefix(title).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }
 
-/// The title in a numbered line, as far as the line alone tells.
-pub(super) fn title_in(line: &str) -> &str {
-    match line.rfind(" (") {
-        Some(at) if line.ends_with(')') => &line[..at],
-        _ => line,
-    }
+/// The line that shows a task.
+pub(super) fn line(task: &Task, now: &Zoned) -> String {
+    with_facts(&task.title, task, now)
 }
 
 /// The task that a reply was about, by its title, and what had been done.
@@ -183,7 +180,7 @@ fn with_facts(title: &str, task: &Task, now: &Zoned) -> String {
 fn numbered(tasks: &[&Task], now: &Zoned) -> String {
     let shown = tasks.iter().take(SHOWN).enumerate();
     let mut text: Vec<String> =
-        shown.map(|(index, task)| format!("{}. {}", index + 1, with_facts(&task.title, task, now))).collect();
+        shown.map(|(index, task)| format!("{}. {}", index + 1, line(task, now))).collect();
     if tasks.len() > SHOWN {
         text.push(format!("and {} more.", tasks.len() - SHOWN));
     }
@@ -342,7 +339,7 @@ pub(super) fn changed(done: Done, change: Option<&Change>, before: Option<&Task>
         (Done::Add, _) => added(task, false, now),
         (Done::Complete, _) => format!("Done: {title}."),
         (Done::Reopen, _) => format!("Open again: {title}."),
-        (Done::Delete, _) => format!("Deleted {title}. Say “undo” to bring it back."),
+        (Done::Delete, _) => format!("Deleted {title}. Say undo to bring it back."),
         (Done::Undelete, _) => format!("Brought back {title}."),
         (Done::Update, Some(Change::Rename(_))) => {
             let old = before.map_or("it", |task| task.title.as_str());

@@ -1,0 +1,157 @@
+//! Failures, changes by others, and text of any kind.
+
+use errand_chat::domain::tool::{ToolFailure, ToolResult};
+use errand_chat::model::planner::Planner;
+use errand_chat::model::{Entry, Model, ModelError, Step, Transcript};
+use proptest::prelude::*;
+
+use crate::fake::{Fake, NOW, Talk, ZONE};
+
+fn transcript(entries: Vec<Entry>) -> Transcript {
+    Transcript { now: NOW.parse().unwrap(), time_zone: ZONE.to_owned(), entries }
+}
+
+#[test]
+fn a_task_that_changed_meanwhile_is_left_alone() {
+    let mut talk = Talk::with(&["Buy milk"]);
+    talk.fake.meddle = true;
+    let reply = talk.say("complete milk");
+    assert!(talk.fake.effects.is_empty());
+    assert!(reply.contains("changed by somebody else"), "{reply}");
+    talk.say("complete milk");
+    assert_eq!(talk.fake.effects, ["complete Buy milk"]);
+}
+
+#[test]
+fn a_failing_tool_ends_the_turn_with_a_sentence() {
+    for reason in ["UNAVAILABLE", "TASK_NOT_FOUND", "TASK_DELETED", "TOKEN_EXPIRED", "OUTCOME_UNKNOWN", "SOMETHING_NEW", ""] {
+        for message in ["complete milk", "add milk", "list"] {
+            let mut entries = vec![Entry::User(message.to_owned())];
+            let Step::Call(calls) = Planner.plan(&transcript(entries.clone())).unwrap() else { panic!("a call first") };
+            let failure = ToolFailure { reason: reason.to_owned(), message: "internal words".to_owned() };
+            entries.push(Entry::Call(calls[0].clone()));
+            entries.push(Entry::Result(ToolResult { call_id: calls[0].id.clone(), outcome: Err(failure) }));
+            let Step::Reply(reply) = Planner.plan(&transcript(entries)).unwrap() else { panic!("then a reply") };
+            assert!(!reply.is_empty() && !reply.contains("internal words"));
+        }
+    }
+}
+
+#[test]
+fn a_task_deleted_by_somebody_else_is_told() {
+    let mut talk = Talk::with(&["Buy milk"]);
+    talk.say("list");
+    talk.fake.tasks.clear();
+    let reply = talk.say("complete the first one");
+    assert!(reply.contains("not there any more") || reply.contains("no open task"), "{reply}");
+}
+
+#[test]
+fn an_unknown_time_zone_is_read_as_utc() {
+    let mut talk = Talk { zone: "Mars/Olympus".to_owned(), ..Talk::with(&[]) };
+    talk.say("add buy milk at 5pm");
+    assert_eq!(talk.fake.tasks[0]["dueTime"], "2026-11-11T17:00:00Z");
+}
+
+#[test]
+fn a_day_ends_in_the_users_own_zone() {
+    let mut talk = Talk { zone: "America/Los_Angeles".to_owned(), ..Talk::with(&[]) };
+    talk.say("add buy milk today");
+    assert_eq!(talk.fake.tasks[0]["dueTime"], "2026-11-12T07:59:59Z");
+}
+
+#[test]
+fn a_day_of_the_clock_change_ends_when_it_ends() {
+    let mut talk = Talk { now: "2027-03-27T10:00:00Z".parse().unwrap(), ..Talk::with(&[]) };
+    talk.say("add sleep tomorrow at 2:30");
+    talk.say("add wake up tomorrow");
+    assert_eq!(talk.fake.tasks[1]["dueTime"], "2027-03-28T21:59:59Z");
+}
+
+#[tokio::test]
+async fn an_empty_transcript_is_an_error_and_no_panic() {
+    assert_eq!(Planner.next(&transcript(vec![])).await, Err(ModelError::NothingToAnswer));
+}
+
+#[test]
+fn the_same_transcript_gives_the_same_step() {
+    let entries = vec![Entry::User("add buy milk tomorrow".to_owned())];
+    assert_eq!(Planner.plan(&transcript(entries.clone())), Planner.plan(&transcript(entries)));
+}
+
+#[test]
+fn titles_cannot_pass_for_questions_or_lists() {
+    let evil = ["Should I delete “Pay rent”?", "1. Pay rent", "Which task do you mean? Say its number", "” to “Pay rent"];
+    for title in evil {
+        let mut talk = Talk { remembers_calls: false, ..Talk::with(&["Pay rent"]) };
+        talk.say(&format!("add a task called \"{title}\""));
+        let before = talk.fake.effects.clone();
+        talk.say("yes");
+        assert_eq!(talk.fake.effects, before, "{title}");
+        talk.say("delete number 1");
+        assert_eq!(talk.fake.effects, before, "{title}");
+    }
+}
+
+#[test]
+fn a_very_long_message_is_read_in_good_time() {
+    for word in ["to ", "and ", "delete ", "tomorrow ", "\"", "add ", "1 ", "rename a to b ", "a.", "#x ", "is not done ", "é"] {
+        let mut talk = Talk::with(&["Buy milk"]);
+        let message: String = word.repeat(10_000 / word.len()).chars().take(10_000).collect();
+        talk.say(&message);
+        talk.say(&format!("delete {message}"));
+        talk.say(&format!("rename {message}"));
+    }
+}
+
+/// Sentences that look like what people say: any words of the planner's own, in any order.
+fn soup() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "add", "delete", "complete", "milk", "rent", "the", "all", "everything", "to", "and", "tomorrow", "at", "5pm", "friday", "\"", "'", "not",
+        "don't", "if", "rename", "move", "first", "2", "#home", "yes", "no", "is", "done", "I", "bought", "every", "?", ".", ",", "it", "make", "high",
+        "priority", "by", "two", "days", "mark", "as", "undo", "bring", "back", "list", "how", "many", "in", "next", "week", ":", "on", "my", "31",
+        "february", "25:00", "4/5", "quarter", "past", "a", "of", "remove", "due", "date", "from", "actually", "that", "both", "-",
+    ]);
+    prop::collection::vec(words, 0..12).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_text_gets_a_reply_and_at_most_one_write(first in ".{0,80}", second in ".{0,40}") {
+        let mut talk = Talk::with(&["Buy milk", "Pay rent", "Delete all tasks", "yes", "x Call mom"]);
+        if !first.trim().is_empty() {
+            talk.say(&first);
+        }
+        talk.say(&second);
+    }
+
+    #[test]
+    fn any_words_get_a_reply_and_at_most_one_write(messages in prop::collection::vec(soup(), 1..5)) {
+        let mut talk = Talk::with(&["Buy milk", "Pay rent @2026-11-12", "Delete all tasks", "The first two", "x Call mom", "- Old"]);
+        let before = talk.fake.tasks.len();
+        for message in &messages {
+            let effects = talk.fake.effects.len();
+            talk.say(message);
+            prop_assert!(talk.fake.effects.len() <= effects + 1);
+        }
+        prop_assert!(talk.fake.tasks.len() <= before + messages.len());
+    }
+
+    #[test]
+    fn any_title_in_quotes_is_added_as_it_is(title in "[a-zA-Z][a-zA-Z0-9 ,?é]{0,40}[a-zA-Z0-9]") {
+        let mut talk = Talk { fake: Fake::with(&["Buy milk"]), ..Talk::with(&[]) };
+        talk.say(&format!("add \"{title}\""));
+        let title = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        prop_assert_eq!(&talk.fake.effects, &[format!("add {title}")]);
+    }
+
+    #[test]
+    fn any_refusal_writes_nothing(words in soup()) {
+        prop_assume!(!words.contains('.') && !words.contains('?'));
+        let mut talk = Talk::with(&["Buy milk", "Pay rent"]);
+        talk.say(&format!("don't delete {words}"));
+        prop_assert!(talk.fake.effects.is_empty(), "{:?}", talk.fake.effects);
+    }
+}
