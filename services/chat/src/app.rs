@@ -21,7 +21,7 @@ use crate::{
     store::{Begun, Created, NewConversation, NewTurn, Place, Store},
 };
 
-pub use crate::{store::Said, task_tools::Voice};
+pub(crate) use crate::{store::Said, task_tools::Voice};
 
 /// How much a page of messages holds at most before it ends early, in bytes: well below the
 /// largest message.
@@ -33,7 +33,7 @@ const TRIES: usize = 3;
 
 /// The decisions of the service; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct App {
+pub(crate) struct App {
     store: Arc<dyn Store>,
     runner: Runner,
     clock: Arc<dyn Clock>,
@@ -42,48 +42,48 @@ pub struct App {
 
 /// What a user says.
 #[derive(Debug, Clone)]
-pub struct Say {
+pub(crate) struct Say {
     /// The conversation to say it in; a new one when there is none.
-    pub conversation: Option<Uuid>,
+    pub(crate) conversation: Option<Uuid>,
     /// What to say.
-    pub content: String,
+    pub(crate) content: String,
     /// The IANA time zone to read it in, and whether it was asked for in this call.
-    pub time_zone: (String, bool),
+    pub(crate) time_zone: (String, bool),
     /// Makes it safe to repeat.
-    pub request: Option<Request>,
+    pub(crate) request: Option<Request>,
 }
 
 /// What the assistant answered.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered {
+pub(crate) struct Answered {
     /// The conversation that it was said in.
-    pub conversation: Uuid,
+    pub(crate) conversation: Uuid,
     /// The turn that answered.
-    pub turn: Uuid,
+    pub(crate) turn: Uuid,
     /// The answer.
-    pub text: String,
+    pub(crate) text: String,
     /// What happened in the turn.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 /// Which page of a list.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The path of the rpc.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// How many, as the caller said it.
-    pub size: i32,
+    pub(crate) size: i32,
     /// The token of the page before; empty for the first.
-    pub token: String,
+    pub(crate) token: String,
 }
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Listed<T> {
+pub(crate) struct Listed<T> {
     /// What it holds.
-    pub items: Vec<T>,
+    pub(crate) items: Vec<T>,
     /// The token of the next page; empty when this is the last.
-    pub next: String,
+    pub(crate) next: String,
 }
 
 /// A turn that is under way or over.
@@ -96,7 +96,7 @@ enum Started {
 impl App {
     /// The service over a store and a runner of its turns.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, runner: Runner, clock: Arc<dyn Clock>, pages: PageTokens) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, runner: Runner, clock: Arc<dyn Clock>, pages: PageTokens) -> Self {
         Self { store, runner, clock, pages }
     }
 
@@ -104,7 +104,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::RequestReused`], or the store's.
-    pub async fn create_conversation(
+    pub(crate) async fn create_conversation(
         &self,
         owner: UserId,
         title: String,
@@ -127,7 +127,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::ConversationNotFound`], or the store's.
-    pub async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Conversation, Error> {
+    pub(crate) async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Conversation, Error> {
         self.store.conversation(owner, id).await?.ok_or(Error::ConversationNotFound(id))
     }
 
@@ -135,7 +135,7 @@ impl App {
     ///
     /// # Errors
     /// PAGE_TOKEN_INVALID, or the store's.
-    pub async fn conversations(&self, owner: UserId, wanted: &Wanted) -> Result<Listed<Conversation>, Error> {
+    pub(crate) async fn conversations(&self, owner: UserId, wanted: &Wanted) -> Result<Listed<Conversation>, Error> {
         let after = self.position(owner, wanted, &[], |bytes| Uuid::from_slice(bytes).ok())?;
         let page = self.store.conversations(owner, after, page_size(wanted.size)).await?;
         let next = match page.items.last() {
@@ -149,7 +149,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::ConversationNotFound`], PAGE_TOKEN_INVALID, or the store's.
-    pub async fn messages(&self, owner: UserId, id: Uuid, wanted: &Wanted) -> Result<Listed<Said>, Error> {
+    pub(crate) async fn messages(&self, owner: UserId, id: Uuid, wanted: &Wanted) -> Result<Listed<Said>, Error> {
         let arguments = id.as_bytes();
         let after =
             self.position(owner, wanted, arguments, |bytes| Some(Seq::from_be_bytes(bytes.try_into().ok()?)))?;
@@ -169,7 +169,7 @@ impl App {
     ///
     /// # Errors
     /// As [`App::send`], as far as it can be told without doing it.
-    pub async fn check(&self, owner: UserId, say: Say) -> Result<Option<Uuid>, Error> {
+    pub(crate) async fn check(&self, owner: UserId, say: Say) -> Result<Option<Uuid>, Error> {
         let conversation = say.conversation;
         checked(say)?;
         if let Some(id) = conversation {
@@ -183,7 +183,7 @@ impl App {
     ///
     /// # Errors
     /// Everything in [`Error`].
-    pub async fn send(&self, owner: UserId, voice: &Voice, say: Say) -> Result<Answered, Error> {
+    pub(crate) async fn send(&self, owner: UserId, voice: &Voice, say: Say) -> Result<Answered, Error> {
         let conversation = say.conversation;
         let (content, time_zone, request) = checked(say)?;
         for _ in 0..TRIES {
@@ -251,10 +251,7 @@ impl App {
             return Ok(None);
         }
         let slot = self.slot()?;
-        self.runner
-            .resume(slot, owner, turn, voice.clone())
-            .await
-            .map_err(|why| parked(turn, found.conversation, why))
+        self.runner.resume(slot, owner, turn, voice.clone()).await.map_err(|why| parked(turn, found.conversation, why))
     }
 
     /// Waits for the end of a turn and reads its answer.
@@ -265,12 +262,9 @@ impl App {
         };
         let turn = self.turn(owner, id).await?;
         match ending(&turn.events) {
-            Some(Ending::Replied(text)) => Ok(Answered {
-                conversation: turn.conversation,
-                turn: id,
-                text: text.to_owned(),
-                events: turn.events,
-            }),
+            Some(Ending::Replied(text)) => {
+                Ok(Answered { conversation: turn.conversation, turn: id, text: text.to_owned(), events: turn.events })
+            }
             Some(Ending::Failed(reason)) => Err(Error::TurnFailed { turn: id, reason: reason.to_owned() }),
             None => Err(over(id, turn.conversation, end).err().unwrap_or(Error::TurnInProgress(turn.conversation))),
         }

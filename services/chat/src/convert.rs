@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn a_call_says_what_it_did_or_why_it_failed() {
         let failure = ToolFailure { reason: "TASK_NOT_FOUND".into(), message: "no".into() };
-        let calls = tool_calls(&called(vec![Ok(json!({"id": "x", "n": [1, null]})), Err(failure)]), &mut Room::default());
+        let calls =
+            tool_calls(&called(vec![Ok(json!({"id": "x", "n": [1, null]})), Err(failure)]), &mut Room::default());
         assert_eq!((calls[0].error.as_str(), calls[1].error.as_str()), ("", "TASK_NOT_FOUND"));
         assert_eq!(calls[0].result.as_ref().unwrap().fields.len(), 2);
         assert_eq!(calls[1].result, None);

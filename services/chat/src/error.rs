@@ -124,13 +124,13 @@ impl From<Error> for Outgoing {
             )
             .retry_after(Duration::from_secs(1)),
             Error::Lost(_) => Outgoing::internal(&error),
-            Error::Store(error) => stored(error),
+            Error::Store(error) => stored(&error),
             Error::Chassis(error) => error,
         }
     }
 }
 
-fn stored(error: store::Error) -> Outgoing {
+fn stored(error: &store::Error) -> Outgoing {
     match error {
         store::Error::Busy => Outgoing::new(
             Code::ResourceExhausted,
@@ -151,7 +151,7 @@ fn stored(error: store::Error) -> Outgoing {
         | store::Error::ChangedMigration { .. }
         | store::Error::Inconsistent { .. }
         | store::Error::Constraint
-        | store::Error::Engine(_) => Outgoing::internal(&error),
+        | store::Error::Engine(_) => Outgoing::internal(error),
     }
 }
 

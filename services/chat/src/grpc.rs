@@ -115,7 +115,6 @@ impl ChatService for Service {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "handlers answer with a Status")]
 fn arrive<T>(request: Request<T>) -> Result<(UserId, T), Status> {
     let owner = caller(&request)?.user;
     Ok((owner, request.into_inner()))

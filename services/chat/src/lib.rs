@@ -16,11 +16,12 @@ mod grpc;
 mod runner;
 mod task_tools;
 
+#[cfg(test)]
+mod testing;
+
 use std::{fmt, path::Path, sync::Arc};
 
-use errand_chassis::{
-    clock::Clock, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
-};
+use errand_chassis::{clock::Clock, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream};
 use errand_proto::chat::chat_service_server::ChatServiceServer;
 
 pub use error::Error;
@@ -46,7 +47,7 @@ pub struct Dependencies {
 }
 
 /// What can be set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Config {
     /// How many turns run at once at most; further ones are refused as OVERLOADED. Default 256.

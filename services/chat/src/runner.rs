@@ -39,7 +39,7 @@ const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
 
 /// Carries turns on; cheap to clone.
 #[derive(Clone)]
-pub struct Runner {
+pub(crate) struct Runner {
     inner: Arc<Inner>,
 }
 
@@ -58,15 +58,17 @@ struct Inner {
 
 /// Room for one more turn.
 #[derive(Debug)]
-pub struct Slot(OwnedSemaphorePermit);
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// A turn that somebody works on.
 #[derive(Debug, Clone)]
-pub struct Running(watch::Receiver<Option<End>>);
+pub(crate) struct Running(watch::Receiver<Option<End>>);
 
 /// How working on a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The turn is over.
     Over,
     /// It is not, and waits for its user.
@@ -75,7 +77,7 @@ pub enum End {
 
 /// Why a turn waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// The user's token is not taken any more.
     TokenRefused,
     /// Another runner has it.
@@ -88,7 +90,7 @@ pub enum Why {
 
 /// Why there is no room for one more turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoSlot {
+pub(crate) enum NoSlot {
     /// As many turns are running as may run at once.
     Full,
     /// This process is about to end.
@@ -106,7 +108,7 @@ struct Listed {
 impl Runner {
     /// A runner of at most `slots` turns at once.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<dyn Store>,
         model: Arc<dyn Model>,
         tools: TaskTools,
@@ -132,22 +134,22 @@ impl Runner {
     ///
     /// # Errors
     /// When there is none.
-    pub fn slot(&self) -> Result<Slot, NoSlot> {
+    pub(crate) fn slot(&self) -> Result<Slot, NoSlot> {
         if *self.inner.closing.borrow() {
             return Err(NoSlot::Closing);
         }
-        self.inner.slots.clone().try_acquire_owned().map(Slot).map_err(|_| NoSlot::Full)
+        self.inner.slots.clone().try_acquire_owned().map(|permit| Slot { _permit: permit }).map_err(|_| NoSlot::Full)
     }
 
     /// The lease that this runner takes of a turn now.
     #[must_use]
-    pub fn lease(&self) -> Lease {
+    pub(crate) fn lease(&self) -> Lease {
         self.inner.lease()
     }
 
     /// The turn, if this runner works on it.
     #[must_use]
-    pub fn running(&self, turn: Uuid) -> Option<Running> {
+    pub(crate) fn running(&self, turn: Uuid) -> Option<Running> {
         self.inner.running().get(&turn).cloned()
     }
 
@@ -155,7 +157,13 @@ impl Runner {
     ///
     /// # Errors
     /// [`Why::Lost`] when another runner has it, [`Why::Store`] when the store fails.
-    pub async fn resume(&self, slot: Slot, owner: UserId, turn: Uuid, voice: Voice) -> Result<Option<Running>, Why> {
+    pub(crate) async fn resume(
+        &self,
+        slot: Slot,
+        owner: UserId,
+        turn: Uuid,
+        voice: Voice,
+    ) -> Result<Option<Running>, Why> {
         let inner = &self.inner;
         match inner.store.take_lease(owner, turn, inner.lease(), inner.clock.now()).await {
             Ok(Taken::Yes) => Ok(Some(self.wake(slot, owner, turn, voice))),
@@ -166,7 +174,7 @@ impl Runner {
     }
 
     /// Works on a turn whose lease is this runner's, in a task of its own, unless it does already.
-    pub fn wake(&self, slot: Slot, owner: UserId, turn: Uuid, voice: Voice) -> Running {
+    pub(crate) fn wake(&self, slot: Slot, owner: UserId, turn: Uuid, voice: Voice) -> Running {
         let mut running = self.inner.running();
         if let Some(running) = running.get(&turn) {
             return running.clone();
@@ -186,7 +194,7 @@ impl Runner {
     }
 
     /// Parks every turn and takes no more.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.inner.closing.send_replace(true);
         // All slots are free once nobody works any more.
         if let Ok(all) = self.inner.slots.acquire_many(self.inner.slots_in_all).await {
@@ -205,7 +213,7 @@ impl fmt::Debug for Runner {
 
 impl Running {
     /// Waits until nobody works on the turn any more.
-    pub async fn end(mut self) -> End {
+    pub(crate) async fn end(mut self) -> End {
         match self.0.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or(End::Parked(Why::Lost)),
             Err(_) => End::Parked(Why::Lost),
@@ -332,6 +340,3 @@ async fn is_set(mut flag: watch::Receiver<bool>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,7 +12,7 @@ use errand_chassis::{
     access::TURN_HEADER,
     deadline::Deadline,
     request_id::{self, RequestId},
-    upstream::{BoxError, Upstream},
+    upstream::Upstream,
 };
 use errand_proto::{
     contract::Method,
@@ -24,12 +24,10 @@ use http::{HeaderMap, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
 use serde_json::Value;
 use tonic::{
     Code, Request, Status,
-    body::Body,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
-use tower::{ServiceExt, util::BoxCloneSyncService};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -48,13 +46,13 @@ const LARGEST_RESULT: usize = 2 * 1024 * 1024;
 
 /// Carries out tool calls.
 #[derive(Clone)]
-pub struct TaskTools {
-    task: BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Unreached>,
+pub(crate) struct TaskTools {
+    task: Upstream,
 }
 
 /// In whose name calls are made. Held in memory only, and never printed.
 #[derive(Debug, Clone)]
-pub struct Voice {
+pub(crate) struct Voice {
     authorization: HeaderValue,
     request_id: Option<RequestId>,
     deadline: Option<Deadline>,
@@ -62,18 +60,12 @@ pub struct Voice {
 
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Finished {
+pub(crate) enum Finished {
     /// The model is told.
     Outcome(Result<Value, ToolFailure>),
     /// The token is not taken any more: only the user can go on.
     TokenRefused,
 }
-
-/// The task service gave no answer. A type of its own, because the compiler can not see that a
-/// call whose error is a boxed trait object is Send.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct Unreached(BoxError);
 
 /// Bytes in, bytes out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +73,7 @@ struct Raw;
 
 /// What a tool can do; nothing for a tool that there is not.
 #[must_use]
-pub fn classify(name: &str) -> Option<Class> {
+pub(crate) fn classify(name: &str) -> Option<Class> {
     Tool::find(name).map(|tool| match tool.class {
         tools::Class::Read => Class::Read,
         tools::Class::Write => Class::Write,
@@ -94,7 +86,7 @@ pub fn classify(name: &str) -> Option<Class> {
 impl Voice {
     /// The voice of the user with this access token.
     #[must_use]
-    pub fn new(bearer: &str, request_id: Option<RequestId>, deadline: Option<Deadline>) -> Self {
+    pub(crate) fn new(bearer: &str, request_id: Option<RequestId>, deadline: Option<Deadline>) -> Self {
         // A token that is no header value could not have arrived in one.
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {bearer}")).unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
@@ -114,12 +106,12 @@ impl Voice {
 impl TaskTools {
     /// Tools over the task service behind `task`.
     #[must_use]
-    pub fn new(task: Upstream) -> Self {
-        Self { task: BoxCloneSyncService::new(task.map_err(Unreached)) }
+    pub(crate) fn new(task: Upstream) -> Self {
+        Self { task }
     }
 
     /// Carries out a call of a turn; its outcome will be the event of `step`.
-    pub async fn call(&self, voice: &Voice, turn: Uuid, step: usize, call: &ToolCall) -> Finished {
+    pub(crate) async fn call(&self, voice: &Voice, turn: Uuid, step: usize, call: &ToolCall) -> Finished {
         let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
             return failed("TOOL_UNKNOWN", "there is no such tool");
         };
@@ -185,13 +177,7 @@ fn headers(voice: &Voice, turn: Uuid) -> HeaderMap {
 }
 
 /// The request of a call. What makes it repeatable is ours to say, never the model's.
-fn encode(
-    tool: &Tool,
-    method: &Method,
-    turn: Uuid,
-    step: usize,
-    arguments: &Value,
-) -> Result<Bytes, ToolFailure> {
+fn encode(tool: &Tool, method: &Method, turn: Uuid, step: usize, arguments: &Value) -> Result<Bytes, ToolFailure> {
     let mut arguments = arguments.clone();
     if let Some(fields) = arguments.as_object_mut() {
         for field in ["requestId", "request_id", "validateOnly", "validate_only"] {

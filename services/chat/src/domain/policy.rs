@@ -50,12 +50,9 @@ enum Target {
 
 /// Judges the calls of one answer of the model, after those that were judged before in the turn.
 #[must_use]
-pub fn judge(
-    before: &[&Judged],
-    calls: Vec<ToolCall>,
-    classify: impl Fn(&str) -> Option<Class>,
-) -> Vec<Judged> {
-    let allowed: Vec<&ToolCall> = before.iter().filter(|judged| judged.refusal.is_none()).map(|judged| &judged.call).collect();
+pub fn judge(before: &[&Judged], calls: Vec<ToolCall>, classify: impl Fn(&str) -> Option<Class>) -> Vec<Judged> {
+    let allowed: Vec<&ToolCall> =
+        before.iter().filter(|judged| judged.refusal.is_none()).map(|judged| &judged.call).collect();
     let is_change = |class: Class| class != Class::Read;
     let is_removal = |class: Class| class == Class::Destructive;
     let changed = targets(&allowed, &classify, is_change);

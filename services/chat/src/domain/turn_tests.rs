@@ -123,9 +123,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(started()),
         ".{0,5}".prop_map(|text| said(&text)),
-        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4).prop_map(|calls| {
-            asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify)
-        }),
+        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4)
+            .prop_map(|calls| { asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify) }),
         id.prop_map(|id| finished(&id)),
         Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
         Just(Event::Failed { reason: "x".to_owned() }),

@@ -5,7 +5,9 @@ use errand_storage::{Error, Outcome, sqlite::micros};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::{NewChange, advance, append, blob, check_owner, id, inconsistent, json, judge, parsed, remember, time, turns};
+use super::{
+    NewChange, advance, append, blob, check_owner, id, inconsistent, json, judge, parsed, remember, time, turns,
+};
 use crate::{
     domain::conversation::{Conversation, Message, Role},
     store::{Created, NewConversation, Page, Said},
@@ -53,9 +55,8 @@ pub(super) fn open(
         )?
         .execute(params![blob(owner), id.into_bytes(), title, seq, micros(now)])?;
     let after = Some(json(&conversation)?);
-    let change =
-        NewChange { kind: "create_conversation", turn: None, step: None, before: None, after, origin, now };
-    append(connection, owner, seq, change)?;
+    let change = NewChange { kind: "create_conversation", turn: None, step: None, before: None, after, origin, now };
+    append(connection, owner, seq, &change)?;
     Ok(conversation)
 }
 
@@ -77,7 +78,7 @@ pub(super) fn entitle(
         .execute(params![blob(owner), before.id.into_bytes(), after.title, seq, micros(now)])?;
     let (before, after) = (Some(json(before)?), Some(json(&after)?));
     let change = NewChange { kind: "entitle_conversation", turn: None, step: None, before, after, origin, now };
-    append(connection, owner, seq, change)
+    append(connection, owner, seq, &change)
 }
 
 pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
@@ -124,8 +125,7 @@ pub(super) fn messages(
         "SELECT owner, conversation, seq, id, turn, role, content, create_time FROM messages
          WHERE owner = ?1 AND conversation = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
     )?;
-    let mut rows =
-        statement.query(params![blob(owner), conversation.into_bytes(), after.unwrap_or(0), limit(size)])?;
+    let mut rows = statement.query(params![blob(owner), conversation.into_bytes(), after.unwrap_or(0), limit(size)])?;
     let mut page = Page { items: Vec::new(), more: false };
     let mut held = 0;
     while let Some(row) = rows.next()? {
@@ -194,27 +194,18 @@ pub(super) fn say(
         ])?;
     let after = Some(json(message)?);
     let now = message.created;
-    append(connection, owner, seq, NewChange {
-        kind: "create_message",
-        turn: origin.turn,
-        step: None,
-        before: None,
-        after,
-        origin,
-        now,
-    })
+    append(
+        connection,
+        owner,
+        seq,
+        &NewChange { kind: "create_message", turn: origin.turn, step: None, before: None, after, origin, now },
+    )
 }
 
 fn conversation(row: &Row<'_>, owner: UserId) -> Result<Conversation, Error> {
     let id = id(row, 1)?;
     check_owner("conversations", owner, row.get(0)?, &id.to_string())?;
-    Ok(Conversation {
-        id,
-        title: row.get(2)?,
-        version: row.get(3)?,
-        created: time(row, 4)?,
-        updated: time(row, 5)?,
-    })
+    Ok(Conversation { id, title: row.get(2)?, version: row.get(3)?, created: time(row, 4)?, updated: time(row, 5)? })
 }
 
 fn message(row: &Row<'_>, owner: UserId) -> Result<(Seq, Message), Error> {

@@ -20,9 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{
-    Begun, Created, History, Lease, NewConversation, NewEvents, NewTurn, Page, Reach, Said, Store, Taken,
-};
+use super::{Begun, Created, History, Lease, NewConversation, NewEvents, NewTurn, Page, Reach, Said, Store, Taken};
 use crate::domain::{conversation::Conversation, turn::Turn};
 
 /// The schema of the file.
@@ -75,7 +73,7 @@ impl Store for Sqlite {
     }
 
     async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
-        self.database.read(move |connection| conversations::get(connection, owner, id)).await
+        self.database.get(move |connection| conversations::get(connection, owner, id)).await
     }
 
     async fn conversations(
@@ -105,7 +103,7 @@ impl Store for Sqlite {
     }
 
     async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error> {
-        self.database.read(move |connection| turns::get(connection, owner, id)).await
+        self.database.get(move |connection| turns::get(connection, owner, id)).await
     }
 
     async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error> {
@@ -139,17 +137,15 @@ impl Store for Sqlite {
 fn judge(connection: &Connection, owner: UserId, request: Option<&Request>) -> Result<Known, Error> {
     let Some(request) = request else { return Ok(Known::New) };
     let record = connection
-        .prepare_cached(
-            "SELECT owner, method, fingerprint, answer FROM requests WHERE owner = ?1 AND request_id = ?2",
-        )?
+        .prepare_cached("SELECT owner, method, fingerprint, answer FROM requests WHERE owner = ?1 AND request_id = ?2")?
         .query_row(params![blob(owner), request.id], |row| {
             Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?, row.get::<_, Vec<u8>>(2)?, row.get(3)?))
         })
         .optional()?;
     let Some((found, method, fingerprint, answer)) = record else { return Ok(Known::New) };
     check_owner("requests", owner, found, &request.id)?;
-    let fingerprint = Fingerprint::from_bytes(&fingerprint)
-        .ok_or_else(|| inconsistent("requests", "fingerprint", &request.id))?;
+    let fingerprint =
+        Fingerprint::from_bytes(&fingerprint).ok_or_else(|| inconsistent("requests", "fingerprint", &request.id))?;
     Ok(request.judge(Some(Record { method, fingerprint, answer })))
 }
 
@@ -190,7 +186,7 @@ fn advance(connection: &Connection, owner: UserId, count: usize) -> Result<Seq, 
     Ok(head - count + 1)
 }
 
-fn append(connection: &Connection, owner: UserId, seq: Seq, change: NewChange<'_>) -> Result<(), Error> {
+fn append(connection: &Connection, owner: UserId, seq: Seq, change: &NewChange<'_>) -> Result<(), Error> {
     let step = change.step.map(Seq::try_from).transpose().map_err(|_| Error::Engine("too many steps".to_owned()))?;
     connection
         .prepare_cached(
@@ -206,8 +202,8 @@ fn append(connection: &Connection, owner: UserId, seq: Seq, change: NewChange<'_
             step,
             change.origin.request.as_ref().map(|request| request.id.as_str()),
             change.kind,
-            change.before,
-            change.after,
+            change.before.as_deref(),
+            change.after.as_deref(),
         ])?;
     Ok(())
 }

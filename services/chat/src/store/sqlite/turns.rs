@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
-    NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent, json,
-    judge, parsed, remember, time,
+    NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent,
+    json, judge, parsed, remember, time,
 };
 use crate::{
     domain::{
@@ -294,13 +294,18 @@ fn store_event(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), Error> {
-    append_change(connection, owner, seq, NewChange {
-        kind: event.kind(),
-        turn: Some(turn),
-        step: Some(step),
-        before: None,
-        after: Some(json(event)?),
-        origin,
-        now,
-    })
+    append_change(
+        connection,
+        owner,
+        seq,
+        &NewChange {
+            kind: event.kind(),
+            turn: Some(turn),
+            step: Some(step),
+            before: None,
+            after: Some(json(event)?),
+            origin,
+            now,
+        },
+    )
 }

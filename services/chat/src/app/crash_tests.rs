@@ -1,0 +1,178 @@
+//! A process that dies between any two things that it stores.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use errand_changelog::Origin;
+use jiff::Timestamp;
+
+use super::*;
+use crate::{
+    domain::turn::Turn,
+    store::{History, Lease, NewEvents, Page, Reach, Taken},
+};
+
+/// A store of a process that dies at one of its writes.
+#[derive(Debug)]
+struct Mortal {
+    store: Sqlite,
+    writes_left: AtomicUsize,
+    /// Whether the last write is still stored, but nobody hears of it.
+    stores_the_last: bool,
+}
+
+impl Mortal {
+    async fn write<T>(&self, write: impl Future<Output = Result<T, store::Error>> + Send) -> Result<T, store::Error> {
+        let left =
+            self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1)));
+        match left.unwrap() {
+            0 => Err(store::Error::OutcomeUnknown),
+            1 => {
+                if self.stores_the_last {
+                    write.await?;
+                }
+                Err(store::Error::OutcomeUnknown)
+            }
+            _ => write.await,
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.writes_left.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[async_trait]
+impl Store for Mortal {
+    async fn create_conversation(
+        &self,
+        owner: UserId,
+        new: NewConversation,
+        origin: Origin,
+    ) -> Result<Created, store::Error> {
+        self.write(self.store.create_conversation(owner, new, origin)).await
+    }
+
+    async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, store::Error> {
+        self.store.conversation(owner, id).await
+    }
+
+    async fn conversations(
+        &self,
+        owner: UserId,
+        after: Option<Uuid>,
+        size: usize,
+    ) -> Result<Page<Conversation>, store::Error> {
+        self.store.conversations(owner, after, size).await
+    }
+
+    async fn messages(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        after: Option<Seq>,
+        size: usize,
+        bytes: usize,
+    ) -> Result<Option<Page<Said>>, store::Error> {
+        self.store.messages(owner, conversation, after, size, bytes).await
+    }
+
+    async fn start_turn(&self, owner: UserId, new: NewTurn, origin: Origin) -> Result<Begun, store::Error> {
+        self.write(self.store.start_turn(owner, new, origin)).await
+    }
+
+    async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, store::Error> {
+        self.store.turn(owner, id).await
+    }
+
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, store::Error> {
+        self.write(self.store.append(owner, turn, new)).await
+    }
+
+    async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, store::Error> {
+        self.store.history(owner, conversation, reach).await
+    }
+
+    async fn take_lease(&self, owner: UserId, turn: Uuid, lease: Lease, now: Timestamp) -> Result<Taken, store::Error> {
+        self.write(self.store.take_lease(owner, turn, lease, now)).await
+    }
+
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, store::Error> {
+        self.write(self.store.renew_lease(owner, turn, lease)).await
+    }
+
+    async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), store::Error> {
+        self.write(self.store.release_lease(owner, turn, holder)).await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// One life: sends the message and dies at this write, or not at all.
+async fn live(file: &File, task: &FakeTask, writes: usize, stores_the_last: bool) -> Option<Answered> {
+    let store = Mortal { store: file.open(), writes_left: AtomicUsize::new(writes), stores_the_last };
+    let store = Arc::new(store);
+    let world = world(store.clone(), Arc::new(busy_model()), task, 8);
+    let answered = world.send(repeatable("add milk and eggs")).await;
+    let dead = store.is_dead();
+    world.close().await;
+    match answered {
+        Ok(answered) => Some(answered),
+        Err(error) => {
+            assert!(dead, "{error:?}");
+            assert!(matches!(error, Error::Store(store::Error::OutcomeUnknown)), "{error:?}");
+            None
+        }
+    }
+}
+
+async fn check(file: &File, task: &FakeTask, answered: &Answered) {
+    let world = world(Arc::new(file.open()), Arc::new(busy_model()), task, 8);
+    let expected = [(Role::User, "add milk and eggs".to_owned()), (Role::Assistant, "Done.".to_owned())];
+    assert_eq!(world.said(answered.conversation).await, expected);
+    assert_eq!(world.conversations().await.len(), 1);
+    assert_eq!(world.send(repeatable("add milk and eggs")).await.unwrap(), *answered);
+    assert_eq!(world.model.asked(), 0);
+    assert_eq!((task.made(), task.deleted().len()), (2, 1), "no tool ran twice");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn r_103_a_crash_at_any_write_loses_nothing_and_repeats_nothing() {
+    for stores_the_last in [false, true] {
+        let mut writes = 1;
+        loop {
+            let (file, task) = (File::new(), FakeTask::default());
+            let first = live(&file, &task, writes, stores_the_last).await;
+            let answered = match &first {
+                Some(answered) => answered.clone(),
+                None => live(&file, &task, usize::MAX, false).await.expect("nothing dies any more"),
+            };
+            check(&file, &task, &answered).await;
+            if first.is_some() {
+                break;
+            }
+            writes += 1;
+        }
+        // start, answered, finished, finished, answered, finished, replied: each was a place to die.
+        assert!(writes >= 7, "{writes}");
+    }
+}
+
+#[tokio::test]
+async fn r_103_a_process_that_dies_again_and_again_still_gets_there() {
+    let (file, task) = (File::new(), FakeTask::default());
+    let mut lives = 0;
+    let answered = loop {
+        lives += 1;
+        assert!(lives < 50, "it gets nowhere");
+        // Three writes a life: the request, the lease, and one step that is stored.
+        if let Some(answered) = live(&file, &task, 3, true).await {
+            break answered;
+        }
+    };
+    assert!(lives > 3, "{lives}");
+    check(&file, &task, &answered).await;
+}
