@@ -83,7 +83,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     }
     let text = first.to_str().map_err(|_| malformed())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
-    if scheme != "Bearer" || token.is_empty() || token.contains([' ', ',']) {
+    if scheme != "Bearer" || token.is_empty() || token.bytes().any(|byte| byte == b' ' || byte == b',') {
         return Err(malformed());
     }
     Ok(token)

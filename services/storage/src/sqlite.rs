@@ -11,7 +11,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -38,12 +38,17 @@ const STATEMENTS: usize = 64;
 /// [`Sqlite::close`] is called.
 #[derive(Clone)]
 pub struct Sqlite {
+    // First, so that these are closed before the writer, which puts the log away.
+    idle: Arc<[Idle]>,
     writes: Sender<Box<dyn Write>>,
     reads: Sender<Box<dyn Read>>,
     /// Ends when the writer, the last of the threads, has closed the file.
     threads: Receiver<()>,
     name: Arc<str>,
 }
+
+/// A connection for reads that are too short for a thread of their own; nothing once it is closed.
+type Idle = Mutex<Option<Connection>>;
 
 /// What a write came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,14 +126,9 @@ impl Sqlite {
              PRAGMA journal_size_limit = 16777216;",
         )?;
         migrate::check(&writer, migrations)?;
-        let readers = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
-        let readers: Vec<_> = (0..readers)
-            .map(|_| {
-                let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-                reader.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")?;
-                Ok(reader)
-            })
-            .collect::<Result<_, Error>>()?;
+        let cores = thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+        let readers: Vec<_> = (0..cores).map(|_| reader(path)).collect::<Result<_, Error>>()?;
+        let idle = (0..cores).map(|_| Ok(Mutex::new(Some(reader(path)?)))).collect::<Result<_, Error>>()?;
 
         let (writes, waiting_writes) = async_channel::bounded(WRITES_WAITING);
         let (reads, waiting_reads) = async_channel::bounded(READS_WAITING);
@@ -153,7 +153,7 @@ impl Sqlite {
             drop(writer);
             drop(running);
         })?;
-        Ok(Self { writes, reads, threads, name })
+        Ok(Self { idle, writes, reads, threads, name })
     }
 
     /// Runs `work` on a snapshot that can not be written to.
@@ -165,6 +165,28 @@ impl Sqlite {
         let (answer, answered) = oneshot::channel();
         self.reads.try_send(Box::new(ReadJob { work, answer })).map_err(|_| Error::Busy)?;
         answered.await.unwrap_or(Err(Error::Busy))
+    }
+
+    /// Runs `work`, which reads a few rows by their keys, on a snapshot that can not be written to.
+    ///
+    /// It runs where it is called: such a read takes a few microseconds, handing it to a thread and
+    /// back costs several times that. When all connections for this are taken, a reader thread does
+    /// it. A read that may scan belongs to [`Sqlite::read`].
+    pub async fn get<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    {
+        if !self.reads.is_closed() {
+            for idle in self.idle.iter() {
+                if let Ok(held) = idle.try_lock()
+                    && let Some(connection) = held.as_ref()
+                {
+                    return on_snapshot(connection, work);
+                }
+            }
+        }
+        self.read(work).await
     }
 
     /// Runs `work` in a transaction and answers once what it wrote is durable. `work` may run more
@@ -190,6 +212,9 @@ impl Sqlite {
     /// Takes no more work, finishes what is queued and closes the file.
     pub async fn close(&self) {
         self.reads.close();
+        for idle in self.idle.iter() {
+            drop(idle.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
         self.writes.close();
         // Nothing is ever sent: this ends when the writer has gone.
         let _ = self.threads.recv().await;
@@ -374,16 +399,26 @@ where
 
     fn run(self: Box<Self>, connection: &Connection) {
         let Self { work, answer } = *self;
-        let outcome = match statement(connection, "BEGIN") {
-            Ok(()) => caught(|| work(connection)),
-            Err(error) => Err(error.into()),
-        };
-        roll_back(connection);
-        let _ = answer.send(outcome);
+        let _ = answer.send(on_snapshot(connection, work));
     }
 }
 
+fn on_snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+    let outcome = match statement(connection, "BEGIN") {
+        Ok(()) => caught(|| work(connection)),
+        Err(error) => Err(error.into()),
+    };
+    roll_back(connection);
+    outcome
+}
+
 // === both ===
+
+fn reader(path: &Path) -> Result<Connection, Error> {
+    let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    reader.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -1024;")?;
+    Ok(reader)
+}
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

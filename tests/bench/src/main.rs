@@ -111,7 +111,6 @@ fn print(name: &str, figures: &Figures, limit: &Figures) {
 
 /// The binary beside this one: the same profile, or `ERRAND_BIN`.
 fn binary(own: &Path) -> Result<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "the bench is no part of the program")]
     let named = std::env::var_os("ERRAND_BIN").map(PathBuf::from);
     let path = named.unwrap_or_else(|| own.with_file_name("errand"));
     if path.exists() { Ok(path) } else { Err(format!("{} is missing: cargo build --release first", path.display()).into()) }

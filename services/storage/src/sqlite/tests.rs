@@ -264,3 +264,24 @@ fn a_time_is_read_back_as_it_was_stored() {
     }
     assert!(timestamp(i64::MAX).is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_read_runs_where_it_is_called_and_else_on_a_reader() {
+    let fixture = Fixture::new();
+    let here = thread::current().id();
+    let read_on = async || fixture.sqlite.get(|_| Ok(thread::current().id())).await.unwrap();
+    assert_eq!(read_on().await, here);
+    let taken: Vec<_> = fixture.sqlite.idle.iter().map(|idle| idle.lock().unwrap()).collect();
+    let elsewhere = fixture.sqlite.get(|_| Ok(thread::current().id()));
+    assert_ne!(tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(elsewhere)).unwrap(), here);
+    drop(taken);
+}
+
+#[tokio::test]
+async fn a_short_read_can_not_write_and_ends_with_the_database() {
+    let fixture = Fixture::new();
+    let write = fixture.sqlite.get(|connection| Ok(connection.execute("INSERT INTO notes VALUES (1, 'x')", [])?)).await;
+    assert!(write.is_err());
+    fixture.sqlite.close().await;
+    assert_eq!(fixture.sqlite.get(|_| Ok(())).await, Err(Error::Busy));
+}

@@ -37,7 +37,7 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn get(&self, owner: UserId, id: TaskId) -> Result<Option<Task>, Error> {
-        self.0.read(move |db| tasks::get(db, owner, id)).await
+        self.0.get(move |db| tasks::get(db, owner, id)).await
     }
 
     async fn look(
@@ -51,7 +51,7 @@ impl Store for Sqlite {
             let earlier = changes::earlier(db, owner, request.as_ref(), now)?;
             Ok((tasks::get(db, owner, id)?, earlier))
         };
-        self.0.read(look).await
+        self.0.get(look).await
     }
 
     async fn commit(&self, owner: UserId, origin: Origin, steps: Vec<Step>, now: Timestamp) -> Result<Commit, Error> {
