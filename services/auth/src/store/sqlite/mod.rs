@@ -5,6 +5,7 @@
 //! appending to the log.
 
 mod accounts;
+mod erasures;
 mod keys;
 mod sessions;
 
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use uuid::Uuid;
 
-use super::{Before, Beginning, Committed, Error, Held, Opening, SealedKey, Store};
+use super::{Before, Beginning, Claimed, Committed, Error, Held, Opening, SealedKey, Store};
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
@@ -25,11 +26,18 @@ use crate::domain::{
 };
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "accounts",
-    sql: include_str!("../../../../../migrations/auth/sqlite/0001_accounts.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "accounts",
+        sql: include_str!("../../../../../migrations/auth/sqlite/0001_accounts.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "erasures",
+        sql: include_str!("../../../../../migrations/auth/sqlite/0002_erasures.sql"),
+    },
+];
 
 /// Auth's SQLite file.
 #[derive(Debug, Clone)]
@@ -57,24 +65,27 @@ impl Sqlite {
 impl Store for Sqlite {
     async fn owner_of_email(&self, key: &str) -> std::result::Result<Option<UserId>, Error> {
         let key = key.to_owned();
-        Ok(self.0.read(move |connection| accounts::owner_of_email(connection, &key)).await?)
+        Ok(self.0.get(move |connection| accounts::owner_of_email(connection, &key)).await?)
     }
 
     async fn owner_of_session(&self, id: Uuid) -> std::result::Result<Option<UserId>, Error> {
-        Ok(self.0.read(move |connection| sessions::owner_of_session(connection, id)).await?)
+        Ok(self.0.get(move |connection| sessions::owner_of_session(connection, id)).await?)
     }
 
     async fn signing_keys(&self) -> std::result::Result<Vec<SealedKey>, Error> {
         Ok(self.0.read(keys::all).await?)
     }
 
-    async fn add_signing_key(
-        &self,
-        key: SealedKey,
-        others_end: Timestamp,
-        now: Timestamp,
-    ) -> std::result::Result<(), Error> {
-        Ok(self.0.write(move |connection| keys::add(connection, &key, others_end, now).map(Outcome::Commit)).await?)
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> std::result::Result<(), Error> {
+        Ok(self.0.write(move |connection| keys::add(connection, &key, others_end).map(Outcome::Commit)).await?)
+    }
+
+    async fn claim_erasures(&self, now: Timestamp, limit: usize) -> std::result::Result<Claimed, Error> {
+        Ok(self.0.write(move |connection| erasures::claim(connection, now, limit)).await?)
+    }
+
+    async fn tidy(&self, now: Timestamp, limit: usize) -> std::result::Result<bool, Error> {
+        Ok(self.0.write(move |connection| tidy(connection, now, limit)).await?)
     }
 
     async fn sign_up(
@@ -94,11 +105,11 @@ impl Store for Sqlite {
                 record: request.as_deref().map(|id| record(connection, owner, id)).transpose()?.flatten(),
             })
         };
-        Ok(self.0.read(read).await?)
+        Ok(self.0.get(read).await?)
     }
 
     async fn credential(&self, owner: UserId) -> std::result::Result<Option<(Account, PasswordHash)>, Error> {
-        Ok(self.0.read(move |connection| accounts::credential(connection, owner)).await?)
+        Ok(self.0.get(move |connection| accounts::credential(connection, owner)).await?)
     }
 
     async fn update(
@@ -126,6 +137,23 @@ impl Store for Sqlite {
         Ok(self.0.write(write).await?)
     }
 
+    async fn close_account(
+        &self,
+        owner: UserId,
+        verified: PasswordHash,
+        services: &[&'static str],
+        now: Timestamp,
+    ) -> std::result::Result<bool, Error> {
+        let services = services.to_vec();
+        Ok(self.0.write(move |connection| accounts::close(connection, owner, &verified, &services, now)).await?)
+    }
+
+    async fn finish_erasure(&self, owner: UserId, service: &str) -> std::result::Result<(), Error> {
+        let service = service.to_owned();
+        let write = move |connection: &Connection| erasures::finish(connection, owner, &service).map(Outcome::Commit);
+        Ok(self.0.write(write).await?)
+    }
+
     async fn open_session(
         &self,
         owner: UserId,
@@ -137,7 +165,7 @@ impl Store for Sqlite {
     }
 
     async fn session(&self, owner: UserId, id: Uuid) -> std::result::Result<Option<(Held, Account)>, Error> {
-        Ok(self.0.read(move |connection| sessions::session(connection, owner, id)).await?)
+        Ok(self.0.get(move |connection| sessions::session(connection, owner, id)).await?)
     }
 
     async fn rotate(&self, owner: UserId, next: Held) -> std::result::Result<bool, Error> {
@@ -153,11 +181,6 @@ impl Store for Sqlite {
         now: Timestamp,
     ) -> std::result::Result<bool, Error> {
         Ok(self.0.write(move |connection| sessions::end(connection, owner, id, ending, &origin, now)).await?)
-    }
-
-    async fn drop_expired(&self, owner: UserId, now: Timestamp) -> std::result::Result<(), Error> {
-        let write = move |connection: &Connection| sessions::drop_expired(connection, owner, now).map(Outcome::Commit);
-        Ok(self.0.write(write).await?)
     }
 
     async fn sessions(
@@ -283,12 +306,9 @@ fn record(connection: &Connection, owner: UserId, id: &str) -> Result<Option<Rec
     }))
 }
 
-/// Keeps the first answer to a request and forgets the owner's old ones.
+/// Keeps the first answer to a request.
 fn keep(connection: &Connection, owner: UserId, origin: &Origin, answer: &[u8], now: Timestamp) -> Result<()> {
     let Some(request) = &origin.request else { return Ok(()) };
-    let mut statement = connection.prepare_cached("DELETE FROM requests WHERE owner = :owner AND time < :before")?;
-    let before = now.saturating_sub(errand_changelog::REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
-    statement.execute(named_params! { ":owner": owner.as_uuid(), ":before": micros(before) })?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO requests (owner, request_id, method, fingerprint, answer, time)
          VALUES (:owner, :request_id, :method, :fingerprint, :answer, :time)",
@@ -302,6 +322,23 @@ fn keep(connection: &Connection, owner: UserId, origin: &Origin, answer: &[u8], 
         ":time": micros(now),
     })?;
     Ok(())
+}
+
+/// Drops requests of anybody that were kept long enough.
+fn forget(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM requests WHERE (owner, request_id) IN
+         (SELECT owner, request_id FROM requests WHERE time < :before LIMIT :limit)",
+    )?;
+    let before = now.saturating_sub(errand_changelog::REQUESTS_KEPT).unwrap_or(Timestamp::MIN);
+    Ok(statement.execute(named_params! { ":before": micros(before), ":limit": bounded(limit) })?)
+}
+
+fn tidy(connection: &Connection, now: Timestamp, limit: usize) -> Result<Outcome<bool>> {
+    let dropped = sessions::drop_expired(connection, now, limit)?
+        + forget(connection, now, limit)?
+        + keys::drop_retired(connection, now)?;
+    Ok(if dropped > 0 { Outcome::Commit(true) } else { Outcome::Discard(false) })
 }
 
 // === columns ===
