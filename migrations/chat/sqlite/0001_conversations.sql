@@ -4,6 +4,8 @@
 CREATE TABLE conversations (
     owner BLOB NOT NULL CHECK (length(owner) = 16),
     id BLOB NOT NULL CHECK (length(id) = 16),
+    -- The seq of the change that opened it: lists are in commit order, whatever the clock does.
+    seq INTEGER NOT NULL,
     -- Empty until the first message when none was given.
     title TEXT NOT NULL,
     -- The seq of its last change.
@@ -12,6 +14,8 @@ CREATE TABLE conversations (
     update_time INTEGER NOT NULL,
     PRIMARY KEY (owner, id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX conversations_by_seq ON conversations (owner, seq);
 
 -- seq is that of the change that made the message, so messages are in commit order.
 CREATE TABLE messages (

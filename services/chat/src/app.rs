@@ -114,7 +114,7 @@ impl App {
         let title = title.trim().to_owned();
         let (id, now) = (self.clock.id(), self.clock.now());
         if validate_only {
-            return Ok(Conversation { id, title, version: 0, created: now, updated: now });
+            return Ok(Conversation { id, seq: 0, title, version: 0, created: now, updated: now });
         }
         let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
         match self.store.create_conversation(owner, NewConversation { id, title, now }, by_user(request)).await? {
@@ -136,10 +136,10 @@ impl App {
     /// # Errors
     /// PAGE_TOKEN_INVALID, or the store's.
     pub(crate) async fn conversations(&self, owner: UserId, wanted: &Wanted) -> Result<Listed<Conversation>, Error> {
-        let after = self.position(owner, wanted, &[], |bytes| Uuid::from_slice(bytes).ok())?;
+        let after = self.position(owner, wanted, &[], |bytes| Some(Seq::from_be_bytes(bytes.try_into().ok()?)))?;
         let page = self.store.conversations(owner, after, page_size(wanted.size)).await?;
         let next = match page.items.last() {
-            Some(last) if page.more => self.pages.seal(owner, wanted.method, &[], last.id.as_bytes()),
+            Some(last) if page.more => self.pages.seal(owner, wanted.method, &[], &last.seq.to_be_bytes()),
             _ => String::new(),
         };
         Ok(Listed { items: page.items, next })

@@ -60,7 +60,7 @@ impl Store for Mortal {
     async fn conversations(
         &self,
         owner: UserId,
-        after: Option<Uuid>,
+        after: Option<Seq>,
         size: usize,
     ) -> Result<Page<Conversation>, store::Error> {
         self.store.conversations(owner, after, size).await

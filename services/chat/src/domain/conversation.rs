@@ -13,6 +13,8 @@ pub const TITLE_CHARACTERS: usize = 60;
 pub struct Conversation {
     /// Its id.
     pub id: Uuid,
+    /// Its place among the user's conversations: the seq of the change that opened it.
+    pub seq: Seq,
     /// What it is about; empty until the first message when none was given.
     pub title: String,
     /// The seq of its last change.

@@ -109,7 +109,8 @@ pub(crate) async fn r_066_a_request_id_is_its_owners(store: &dyn Store) {
 }
 
 pub(crate) async fn conversations_are_listed_newest_first_page_by_page(store: &dyn Store) {
-    for number in 1..=5 {
+    // Their ids say nothing about their order: the clock may have been set back.
+    for number in [3, 1, 5, 2, 4] {
         open(store, user(ANN), number, "a").await;
     }
     open(store, user(BOB), 6, "b").await;
@@ -118,13 +119,13 @@ pub(crate) async fn conversations_are_listed_newest_first_page_by_page(store: &d
     loop {
         let page = store.conversations(user(ANN), after, 2).await.unwrap();
         seen.extend(page.items.iter().map(|conversation| conversation.id));
-        after = page.items.last().map(|conversation| conversation.id);
+        after = page.items.last().map(|conversation| conversation.seq);
         if !page.more {
             break;
         }
         assert_eq!(page.items.len(), 2);
     }
-    assert_eq!(seen, [5, 4, 3, 2, 1].map(id));
+    assert_eq!(seen, [4, 2, 5, 1, 3].map(id));
 }
 
 pub(crate) async fn r_035_what_is_another_users_is_not_there(store: &dyn Store) {

@@ -36,8 +36,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The conversation of this id.
     async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error>;
 
-    /// Conversations, newest first, after the one of this id.
-    async fn conversations(&self, owner: UserId, after: Option<Uuid>, size: usize)
+    /// Conversations, newest first, after this place.
+    async fn conversations(&self, owner: UserId, after: Option<Seq>, size: usize)
     -> Result<Page<Conversation>, Error>;
 
     /// The messages of a conversation, oldest first, after this place; nothing when there is no

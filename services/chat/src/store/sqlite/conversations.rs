@@ -47,13 +47,13 @@ pub(super) fn open(
 ) -> Result<Conversation, Error> {
     // What is answered now must be what is read later, so the time is cut as it is stored.
     let now = errand_storage::sqlite::timestamp(micros(now))?;
-    let conversation = Conversation { id, title: title.to_owned(), version: seq, created: now, updated: now };
+    let conversation = Conversation { id, seq, title: title.to_owned(), version: seq, created: now, updated: now };
     connection
         .prepare_cached(
-            "INSERT INTO conversations (owner, id, title, version, create_time, update_time)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+            "INSERT INTO conversations (owner, id, seq, title, version, create_time, update_time)
+             VALUES (?1, ?2, ?3, ?4, ?3, ?5, ?5)",
         )?
-        .execute(params![blob(owner), id.into_bytes(), title, seq, micros(now)])?;
+        .execute(params![blob(owner), id.into_bytes(), seq, title, micros(now)])?;
     let after = Some(json(&conversation)?);
     let change = NewChange { kind: "create_conversation", turn: None, step: None, before: None, after, origin, now };
     append(connection, owner, seq, &change)?;
@@ -83,7 +83,7 @@ pub(super) fn entitle(
 
 pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner, id, title, version, create_time, update_time FROM conversations WHERE owner = ?1 AND id = ?2",
+        "SELECT owner, id, seq, title, version, create_time, update_time FROM conversations WHERE owner = ?1 AND id = ?2",
     )?;
     let mut rows = statement.query(params![blob(owner), id.into_bytes()])?;
     rows.next()?.map(|row| conversation(row, owner)).transpose()
@@ -92,15 +92,14 @@ pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Op
 pub(super) fn list(
     connection: &Connection,
     owner: UserId,
-    after: Option<Uuid>,
+    after: Option<Seq>,
     size: usize,
 ) -> Result<Page<Conversation>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner, id, title, version, create_time, update_time FROM conversations
-         WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+        "SELECT owner, id, seq, title, version, create_time, update_time FROM conversations
+         WHERE owner = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
     )?;
-    let after = after.unwrap_or(Uuid::max()).into_bytes();
-    let mut rows = statement.query(params![blob(owner), after, limit(size)])?;
+    let mut rows = statement.query(params![blob(owner), after.unwrap_or(Seq::MAX), limit(size)])?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
         items.push(conversation(row, owner)?);
@@ -205,7 +204,14 @@ pub(super) fn say(
 fn conversation(row: &Row<'_>, owner: UserId) -> Result<Conversation, Error> {
     let id = id(row, 1)?;
     check_owner("conversations", owner, row.get(0)?, &id.to_string())?;
-    Ok(Conversation { id, title: row.get(2)?, version: row.get(3)?, created: time(row, 4)?, updated: time(row, 5)? })
+    Ok(Conversation {
+        id,
+        seq: row.get(2)?,
+        title: row.get(3)?,
+        version: row.get(4)?,
+        created: time(row, 5)?,
+        updated: time(row, 6)?,
+    })
 }
 
 fn message(row: &Row<'_>, owner: UserId) -> Result<(Seq, Message), Error> {

@@ -79,7 +79,7 @@ impl Store for Sqlite {
     async fn conversations(
         &self,
         owner: UserId,
-        after: Option<Uuid>,
+        after: Option<Seq>,
         size: usize,
     ) -> Result<Page<Conversation>, Error> {
         self.database.read(move |connection| conversations::list(connection, owner, after, size)).await

@@ -1,8 +1,14 @@
+use std::collections::BTreeMap;
+
 use errand_changelog::Seq;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::{conversation::Content, turn},
+    domain::{
+        conversation::{Content, Message},
+        turn,
+    },
     store::{LEASE, Place, conformance::suite},
     testing::{File, by_user, named, now, user},
 };
@@ -78,6 +84,108 @@ async fn every_change_is_in_the_one_log_without_a_gap() {
     assert_eq!(log, expected);
     assert_eq!(query(&file, "SELECT seq FROM heads", |row| row.get::<_, Seq>(0)), [6]);
     store.close().await;
+}
+
+/// What a random user does.
+#[derive(Debug, Clone)]
+enum Deed {
+    Open(bool),
+    Say(usize),
+    Answer(usize, bool),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        any::<bool>().prop_map(Deed::Open),
+        (0..4usize).prop_map(Deed::Say),
+        (0..12usize, any::<bool>()).prop_map(|(turn, replies)| Deed::Answer(turn, replies)),
+    ]
+}
+
+async fn act(store: &Sqlite, deeds: Vec<Deed>) {
+    let (mut places, mut turns) = (Vec::new(), Vec::new());
+    for (number, deed) in (1u128..).zip(deeds) {
+        let origin = by_user(named(&number.to_string(), "x"));
+        match deed {
+            Deed::Open(titled) => {
+                let title = if titled { "mine".to_owned() } else { String::new() };
+                store
+                    .create_conversation(user(1), NewConversation { id: id(number), title, now: now() }, origin)
+                    .await
+                    .unwrap();
+                places.push(id(number));
+            }
+            Deed::Say(at) => {
+                let place = places.get(at).copied().map_or(Place::New(id(number + 500)), Place::Existing);
+                let content = Content::parse("hello".to_owned()).unwrap();
+                let lease = Lease { holder: id(70), until: now() };
+                let new = NewTurn {
+                    id: id(number),
+                    place,
+                    message: id(number + 1000),
+                    content,
+                    time_zone: "UTC".into(),
+                    lease,
+                    now: now(),
+                };
+                store.start_turn(user(1), new, origin).await.unwrap();
+                turns.push(id(number));
+            }
+            Deed::Answer(at, replies) => {
+                let Some(turn) = turns.get(at).copied() else { continue };
+                let events = match replies {
+                    true => {
+                        vec![turn::said("hi"), turn::Event::Replied { message: id(number + 2000), text: "hi".into() }]
+                    }
+                    false => vec![turn::Event::Failed { reason: "down".into() }],
+                };
+                store.append(user(1), turn, NewEvents { from: 1, events, now: now() }).await.unwrap();
+            }
+        }
+    }
+}
+
+fn replayed(file: &File) -> (BTreeMap<Uuid, Conversation>, Vec<Message>) {
+    let (mut conversations, mut messages) = (BTreeMap::new(), Vec::new());
+    let log: Vec<(Seq, String, String)> = query(file, "SELECT seq, kind, after FROM changes ORDER BY seq", |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    });
+    for (place, (seq, kind, after)) in (1..).zip(log) {
+        assert_eq!(seq, place, "the log has a gap");
+        if kind.ends_with("_conversation") {
+            let conversation: Conversation = serde_json::from_str(&after).unwrap();
+            conversations.insert(conversation.id, conversation);
+        } else if kind == "create_message" {
+            messages.push(serde_json::from_str(&after).unwrap());
+        }
+    }
+    (conversations, messages)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    #[test]
+    fn the_log_replayed_is_what_the_tables_hold(deeds in prop::collection::vec(deed(), 0..25)) {
+        let file = File::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = file.open();
+            act(&store, deeds).await;
+            let (conversations, messages) = replayed(&file);
+            let held = store.conversations(user(1), None, 200).await.unwrap().items;
+            assert_eq!(held.len(), conversations.len());
+            let mut said = Vec::new();
+            for conversation in held {
+                assert_eq!(Some(&conversation), conversations.get(&conversation.id));
+                let page = store.messages(user(1), conversation.id, None, 200, usize::MAX).await.unwrap().unwrap();
+                said.extend(page.items.into_iter().map(|said| (said.seq, said.message)));
+            }
+            said.sort_by_key(|(seq, _)| *seq);
+            assert_eq!(said.into_iter().map(|(_, message)| message).collect::<Vec<_>>(), messages);
+            store.close().await;
+        });
+    }
 }
 
 #[tokio::test]
