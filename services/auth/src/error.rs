@@ -7,7 +7,7 @@ use errand_proto::validation::Violation;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{domain::Fault, keys, passwords, store};
+use crate::{domain::Fault, keys, passwords, peers, store};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,9 @@ pub enum Error {
     /// No signature.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// No acknowledgement from another service.
+    #[error(transparent)]
+    Peers(#[from] peers::Error),
     /// No answer from the store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -137,7 +140,7 @@ impl From<Error> for Answer {
                 busy("OVERLOADED", "too many sign-ins are waiting; try again in a moment")
             }
             Error::Store(error) | Error::Keys(keys::Error::Store(error)) => stored(&error),
-            Error::Passwords(_) | Error::Keys(_) | Error::Stored(_) => Answer::internal(&error),
+            Error::Passwords(_) | Error::Keys(_) | Error::Peers(_) | Error::Stored(_) => Answer::internal(&error),
         }
     }
 }
@@ -194,6 +197,7 @@ mod tests {
             (passwords::Error::Overloaded.into(), Code::ResourceExhausted, "OVERLOADED"),
             (passwords::Error::Failed("x").into(), Code::Internal, "INTERNAL"),
             (keys::Error::Failed("x").into(), Code::Internal, "INTERNAL"),
+            (peers::Error::Unknown.into(), Code::Internal, "INTERNAL"),
             (keys::Error::from(store::Error::Busy).into(), Code::ResourceExhausted, "STORAGE_BUSY"),
             (store::Error::Full.into(), Code::ResourceExhausted, "STORAGE_FULL"),
             (store::Error::OutcomeUnknown.into(), Code::Unavailable, "OUTCOME_UNKNOWN"),

@@ -111,6 +111,16 @@ impl AuthService for Grpc {
         Ok(Response::new(proto::ChangePasswordResponse {}))
     }
 
+    async fn delete_me(
+        &self,
+        request: Request<proto::DeleteMeRequest>,
+    ) -> Result<Response<proto::DeleteMeResponse>, Status> {
+        let (caller, client) = (caller(&request)?, client(&request));
+        let password = SecretString::from(request.into_inner().password);
+        self.0.delete_me(&caller, &client, password).await.map_err(status)?;
+        Ok(Response::new(proto::DeleteMeResponse {}))
+    }
+
     async fn list_sessions(
         &self,
         request: Request<proto::ListSessionsRequest>,

@@ -38,6 +38,10 @@ pub const LEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// What the token of a first-party session allows.
 const SCOPE: &str = "tasks:read tasks:write chat account";
+/// What the token allows that ends with its user.
+const ERASE: &str = "erase";
+/// How long that is valid: for one call.
+const ERASURE_LIFETIME: SignedDuration = SignedDuration::from_mins(1);
 
 /// Bytes of the thumbprint (RFC 7638) that name a key.
 const KID_LENGTH: usize = 16;
@@ -210,6 +214,19 @@ impl Keys {
     /// # Errors
     /// When there is no key, which [`Keys::ensure`] prevents.
     pub fn sign(&self, holder: Holder<'_>) -> Result<SecretString, Error> {
+        self.token(holder, SCOPE, ACCESS_LIFETIME)
+    }
+
+    /// Signs a token that allows nothing but to erase what a service holds of this user. It belongs to
+    /// no session.
+    ///
+    /// # Errors
+    /// When there is no key, which [`Keys::ensure`] prevents.
+    pub fn sign_erasure(&self, user: UserId) -> Result<SecretString, Error> {
+        self.token(Holder { user, session: Uuid::nil(), time_zone: "" }, ERASE, ERASURE_LIFETIME)
+    }
+
+    fn token(&self, holder: Holder<'_>, scope: &str, lifetime: SignedDuration) -> Result<SecretString, Error> {
         let now = self.clock.now();
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -218,9 +235,9 @@ impl Keys {
             sid: holder.session,
             jti: self.clock.id(),
             iat: now.as_second(),
-            exp: now.as_second().saturating_add(ACCESS_LIFETIME.as_secs()),
+            exp: now.as_second().saturating_add(lifetime.as_secs()),
             nbf: None,
-            scope: SCOPE.to_owned(),
+            scope: scope.to_owned(),
             zoneinfo: holder.time_zone.to_owned(),
         };
         let ring = self.ring();
@@ -242,7 +259,7 @@ impl Keys {
         // The key before signs until this one does; its last token lives on for a lifetime.
         let others_end =
             not_before.checked_add(ACCESS_LIFETIME).and_then(|end| end.checked_add(LEEWAY)).unwrap_or(Timestamp::MAX);
-        self.store.add_signing_key(sealed, others_end, now).await?;
+        self.store.add_signing_key(sealed, others_end).await?;
         self.refresh().await?;
         tracing::info!(key.id = kid, "made a signing key");
         Ok(kid)

@@ -1,7 +1,7 @@
 //! Accounts, sessions and the keys that prove who is calling.
 //!
-//! [`domain`] has the rules, [`app`] decides, [`store`] keeps, [`grpc`] speaks; [`passwords`] hashes
-//! and [`keys`] signs. This file wires them into a [`Role`]. What a caller may do is not decided
+//! [`domain`] has the rules, [`app`] decides, [`store`] keeps, [`grpc`] speaks; [`passwords`] hashes,
+//! [`keys`] signs and [`peers`] calls the other services. This file wires them into a [`Role`]. What a caller may do is not decided
 //! here but in the contract, and checked before a call arrives.
 
 pub mod app;
@@ -10,33 +10,29 @@ pub mod error;
 pub mod grpc;
 pub mod keys;
 pub mod passwords;
+pub mod peers;
 pub mod store;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use errand_chassis::{clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes};
+use errand_chassis::{
+    clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
+};
 use errand_proto::auth::auth_service_server::AuthServiceServer;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, MissedTickBehavior},
-};
+use tokio::{sync::Notify, task::AbortHandle};
 
 use app::{App, Throttles};
 use grpc::Grpc;
 use keys::{Keys, refresh::RefreshKey};
 use passwords::Passwords;
+use peers::Peers;
 use store::{Store, sqlite::Sqlite};
 
 /// The schema of the SQLite file, step by step.
 pub const MIGRATIONS: &[errand_storage::Migration] = store::sqlite::MIGRATIONS;
 
-/// How often the signing keys are read again, so that a key that another process made is published
-/// long before it signs, and a retired one is forgotten.
-const KEYS_EVERY: Duration = Duration::from_secs(30);
-
 /// What the role needs from outside.
-#[derive(Debug, Clone)]
 pub struct Dependencies {
     /// The time, and ids.
     pub clock: Arc<dyn Clock>,
@@ -44,6 +40,8 @@ pub struct Dependencies {
     pub secret: Secret,
     /// Where the public keys are published.
     pub keys: KeySet,
+    /// The services that erase what they hold of a user whose account is closed, by their full names.
+    pub erase: Vec<(&'static str, Upstream)>,
 }
 
 /// What an operator may set.
@@ -86,16 +84,23 @@ pub enum Error {
 pub struct Role {
     app: Arc<App>,
     sqlite: Sqlite,
-    reader: AbortHandle,
+    housekeeping: AbortHandle,
 }
 
-/// Opens the role on a SQLite file that has been migrated. Makes the first signing key, and
-/// publishes the keys before it returns.
+/// Opens the role on a SQLite file that has been migrated. Makes the first signing key, publishes the
+/// keys before it returns, and goes on with what was left to erase.
 ///
 /// # Errors
 /// When the file, its schema or the secret are not the right ones.
 pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
-    let Dependencies { clock, secret, keys: published } = dependencies;
+    let (app, sqlite) = build(path, dependencies, config).await?;
+    let housekeeping = tokio::spawn(app.clone().keep_house()).abort_handle();
+    Ok(Role { app, sqlite, housekeeping })
+}
+
+/// The service, awake but without its housekeeping.
+async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Result<(Arc<App>, Sqlite), Error> {
+    let Dependencies { clock, secret, keys: published, erase } = dependencies;
     let sqlite = Sqlite::open(path)?;
     let store: Arc<dyn Store> = Arc::new(sqlite.clone());
     let keys = Keys::read(store.clone(), &secret, clock.clone(), published).await?;
@@ -107,10 +112,11 @@ pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Re
         refresh: RefreshKey::new(&secret),
         pages: PageTokens::new(&secret, clock.clone())?,
         throttles: Throttles::new(config.sign_ups_per_email, config.sign_ups_per_address),
+        peers: Peers::new(erase),
+        closed: Notify::new(),
         clock,
     });
-    let reader = tokio::spawn(read_keys(app.clone())).abort_handle();
-    Ok(Role { app, sqlite, reader })
+    Ok((app, sqlite))
 }
 
 /// The signing keys in the file of a role that is not running.
@@ -137,17 +143,6 @@ pub async fn rotate_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) ->
     Ok(kid)
 }
 
-async fn read_keys(app: Arc<App>) {
-    let mut every = tokio::time::interval_at(Instant::now() + KEYS_EVERY, KEYS_EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        if let Err(error) = app.keys.refresh().await {
-            tracing::warn!(error = %error, "the signing keys could not be read again; those that are known stay");
-        }
-    }
-}
-
 // === impl Role ===
 
 impl Role {
@@ -165,7 +160,7 @@ impl Role {
 
     /// Takes no more calls, finishes writes that wait and closes the file.
     pub async fn close(&self) {
-        self.reader.abort();
+        self.housekeeping.abort();
         self.app.passwords.close();
         self.sqlite.close().await;
     }
@@ -173,7 +168,7 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        self.reader.abort();
+        self.housekeeping.abort();
     }
 }
 

@@ -43,10 +43,6 @@ impl Suite {
             (names, server::role(routes, verifier.clone(), clock.clone()))
         };
 
-        let dependencies = errand_auth::Dependencies { clock: clock.clone(), secret: secret.clone(), keys };
-        let auth = errand_auth::open(&folder.database("auth"), dependencies, config.auth.service()).await;
-        let auth = auth.map_err(|error| failed("auth", &error))?;
-
         let dependencies = errand_task::Dependencies { clock: clock.clone(), secret: secret.clone() };
         let task = errand_task::open(&folder.database("task"), dependencies, errand_task::Config::default());
         let task = task.map_err(|error| failed("task", &error))?;
@@ -61,7 +57,17 @@ impl Suite {
         let chat = errand_chat::open(&folder.database("chat"), dependencies, config.limits.chat());
         let chat = chat.map_err(|error| failed("chat", &error))?;
 
-        let roles = [role(auth.routes()), task_role, role(chat.routes())];
+        let chat_role = role(chat.routes());
+
+        // Last, because it goes on at once with what was left to erase.
+        let holders = [&task_role, &chat_role];
+        let erase = holders.into_iter().flat_map(|(names, role)| names.iter().map(|name| (*name, role.clone())));
+        let dependencies =
+            errand_auth::Dependencies { clock: clock.clone(), secret: secret.clone(), keys, erase: erase.collect() };
+        let auth = errand_auth::open(&folder.database("auth"), dependencies, config.auth.service()).await;
+        let auth = auth.map_err(|error| failed("auth", &error))?;
+
+        let roles = [role(auth.routes()), task_role, chat_role];
         let names: Vec<_> = roles.iter().flat_map(|(names, _)| names.iter().copied()).collect();
         let health = Health::new(&names);
         let standard = role(standard(&health, config.server.reflection)?);
@@ -84,9 +90,9 @@ impl Suite {
 
     /// Ends the services, callers before those they call.
     pub(crate) async fn close(&self) {
+        self.auth.close().await;
         self.chat.close().await;
         self.task.close().await;
-        self.auth.close().await;
     }
 }
 

@@ -7,7 +7,7 @@ use super::{App, Caller, Client, Credentials, TRIES, by_the_user};
 use crate::{
     domain::{
         Fault,
-        account::{self, Account, Email, Patch, TimeZone},
+        account::{self, Account, Email, PasswordHash, Patch, TimeZone},
     },
     error::Error,
     passwords::Verdict,
@@ -138,12 +138,7 @@ impl App {
             // An address that was stored was one.
             let email = Email::parse(&account.email).map_err(broken)?;
             account::check_password(new.expose_secret(), &email).map_err(broken)?;
-            self.throttles.check(email.key(), client.address, self.now())?;
-            let verdict = self.passwords.verify(current.clone(), Some(&verified)).await?;
-            self.throttles.settle(email.key(), client.address, verdict != Verdict::Wrong, self.now())?;
-            if verdict == Verdict::Wrong {
-                return Err(Error::CurrentPasswordWrong);
-            }
+            self.check_current(email.key(), client, current.clone(), &verified).await?;
             let hash = self.passwords.hash(new.clone()).await?;
             let origin = caller.origin(None);
             // When the hash is another by now, the current password is to be asked again.
@@ -154,6 +149,20 @@ impl App {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Whether somebody who is signed in knows the password, too.
+    pub(super) async fn check_current(
+        &self,
+        email_key: &str,
+        client: &Client,
+        current: SecretString,
+        hash: &PasswordHash,
+    ) -> Result<(), Error> {
+        self.throttles.check(email_key, client.address, self.now())?;
+        let is_right = self.passwords.verify(current, Some(hash)).await? != Verdict::Wrong;
+        self.throttles.settle(email_key, client.address, is_right, self.now())?;
+        if is_right { Ok(()) } else { Err(Error::CurrentPasswordWrong) }
     }
 }
 

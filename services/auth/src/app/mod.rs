@@ -1,9 +1,12 @@
 //! Decides: reads what is needed, asks the rules, writes, and does it again when somebody was faster.
 //!
-//! [`accounts`] is about who somebody is, [`sessions`] about where they are signed in. There is no
-//! message of a contract and no SQL in here.
+//! [`accounts`] is about who somebody is, [`sessions`] about where they are signed in, [`erasure`]
+//! about the end of an account, and [`housekeeping`] about what is done without being asked. There is
+//! no message of a contract and no SQL in here.
 
 mod accounts;
+mod erasure;
+mod housekeeping;
 mod sessions;
 mod throttles;
 
@@ -13,6 +16,7 @@ use errand_changelog::{Actor, Origin, Request, UserId};
 use errand_chassis::{clock::Clock, page_token::PageTokens};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +27,7 @@ use crate::{
         refresh::{Issued, RefreshKey},
     },
     passwords::Passwords,
+    peers::Peers,
     store::{Held, Store},
 };
 
@@ -49,6 +54,10 @@ pub struct App {
     pub pages: PageTokens,
     /// What was tried how often.
     pub throttles: Throttles,
+    /// The services that hold data of our users.
+    pub peers: Peers,
+    /// Wakes the erasing when an account was closed.
+    pub closed: Notify,
 }
 
 /// The signed-in user who calls.

@@ -102,11 +102,7 @@ impl App {
                 tracing::warn!(user.id = %owner, session.id = %session.id, "a used refresh token came back; its session was ended");
                 return Err(Error::RefreshTokenReused);
             }
-            Verdict::Expired => {
-                self.store.drop_expired(owner, now).await?;
-                return Err(Error::RefreshTokenInvalid);
-            }
-            Verdict::Unknown => return Err(Error::RefreshTokenInvalid),
+            Verdict::Expired | Verdict::Unknown => return Err(Error::RefreshTokenInvalid),
         };
         let refresh_token = self.refresh.issue(session.id, generation).token;
         self.credentials(account, session.id, refresh_token).map(Some)
@@ -115,29 +111,32 @@ impl App {
     /// Ends the calling session, if it has not ended already.
     ///
     /// # Errors
-    /// When the store can not be written.
+    /// When the account is gone.
     pub async fn log_out(&self, caller: &Caller) -> Result<(), Error> {
         let origin = caller.origin(None);
-        self.store.end_session(caller.user, caller.session, Ending::LoggedOut, origin, self.now()).await?;
+        if !self.store.end_session(caller.user, caller.session, Ending::LoggedOut, origin, self.now()).await? {
+            self.me(caller).await?;
+        }
         Ok(())
     }
 
     /// Ends one of the caller's sessions.
     ///
     /// # Errors
-    /// When the caller has none with this id.
+    /// When the caller has none with this id, or the account is gone.
     pub async fn delete_session(&self, caller: &Caller, id: Uuid) -> Result<(), Error> {
         let origin = caller.origin(None);
-        match self.store.end_session(caller.user, id, Ending::Deleted, origin, self.now()).await? {
-            true => Ok(()),
-            false => Err(Error::SessionNotFound(id)),
+        if self.store.end_session(caller.user, id, Ending::Deleted, origin, self.now()).await? {
+            return Ok(());
         }
+        self.me(caller).await?;
+        Err(Error::SessionNotFound(id))
     }
 
     /// A page of the caller's open sessions, newest first, and the token of the next page.
     ///
     /// # Errors
-    /// When the page token is not one of this list.
+    /// When the page token is not one of this list, or the account is gone.
     pub async fn list_sessions(
         &self,
         caller: &Caller,
@@ -154,6 +153,9 @@ impl App {
             }
         };
         let mut sessions = self.store.sessions(caller.user, after, size + 1, self.now()).await?;
+        if sessions.is_empty() {
+            self.me(caller).await?;
+        }
         let has_more = sessions.len() > size;
         sessions.truncate(size);
         let next = match sessions.last() {

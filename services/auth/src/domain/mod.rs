@@ -4,6 +4,7 @@
 //! database and no network in here.
 
 pub mod account;
+pub mod erasure;
 pub mod session;
 pub mod throttle;
 

@@ -1,13 +1,15 @@
 //! Where accounts, sessions and signing keys are kept, as the rest of the service sees it.
 //!
-//! Every method is one transaction and takes the owner first. Four have none, because they are how
-//! an owner is found or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
-//! [`Store::signing_keys`] and [`Store::add_signing_key`]. Writes only compare and store: each names
+//! Every method is one transaction and takes the owner first. Six have none, because they are how an
+//! owner is found, or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
+//! [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
+//! [`Store::tidy`]. Writes only compare and store: each names
 //! what it expects to find, and a write that finds something else changes nothing and says so, so
 //! that `app` reads and decides again. What is written, and whether it may be, is decided there.
 //!
-//! Every write appends its changes to the owner's log. Two do not, as nothing in them is for a
-//! reader of the log: the rotation of a refresh token, and the dropping of sessions that expired.
+//! Every write appends its changes to the owner's log. The rotation of a refresh token and the
+//! dropping of what has expired do not, as nothing in them is for a reader of the log; and an account
+//! that is closed takes its log with it.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
+    erasure::Erasure,
     session::{Ending, Session},
 };
 
@@ -121,6 +124,15 @@ pub struct SealedKey {
     pub sealed: Vec<u8>,
 }
 
+/// Erasures whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// These, each put off to its next time already.
+    pub due: Vec<Erasure>,
+    /// When the next one is due, these included.
+    pub next: Option<Timestamp>,
+}
+
 /// Keeps accounts, sessions and signing keys.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -133,9 +145,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Every signing key, the newest last. They belong to nobody.
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, Error>;
 
-    /// Adds the newest signing key, says when those before it end, and forgets those that have ended
-    /// by `now`. They belong to nobody.
-    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp, now: Timestamp) -> Result<(), Error>;
+    /// Adds the newest signing key and says when those before it end. They belong to nobody.
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> Result<(), Error>;
+
+    /// Takes at most `limit` erasures that are due and puts each off, so that nobody else takes it
+    /// meanwhile and a try that comes to nothing needs no second write. Without an owner: this is how
+    /// those are found who are to be erased.
+    async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed, Error>;
+
+    /// Drops at most `limit` of each: expired sessions, requests that were kept long enough, retired
+    /// signing keys; false when there was nothing. Without an owner: nobody asked for it.
+    async fn tidy(&self, now: Timestamp, limit: usize) -> Result<bool, Error>;
 
     /// Makes an account with its first session; none when its address is taken.
     async fn sign_up(&self, owner: UserId, beginning: Beginning, origin: Origin) -> Result<Option<Account>, Error>;
@@ -162,8 +182,21 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
-    /// Adds a session, drops those that have expired, and ends the oldest when there are too many;
-    /// the account, or none when the verified hash is no longer the one.
+    /// Closes the account: it goes with its address, sessions, log and requests, and one erasure is
+    /// noted for each of these services; false when `verified` is no longer the hash.
+    async fn close_account(
+        &self,
+        owner: UserId,
+        verified: PasswordHash,
+        services: &[&'static str],
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Strikes out an erasure that the service acknowledged.
+    async fn finish_erasure(&self, owner: UserId, service: &str) -> Result<(), Error>;
+
+    /// Adds a session and ends the oldest when there are too many; the account, or none when the
+    /// verified hash is no longer the one.
     async fn open_session(
         &self,
         owner: UserId,
@@ -188,9 +221,6 @@ pub trait Store: Send + Sync + fmt::Debug {
         origin: Origin,
         now: Timestamp,
     ) -> Result<bool, Error>;
-
-    /// Drops a session that has expired.
-    async fn drop_expired(&self, owner: UserId, now: Timestamp) -> Result<(), Error>;
 
     /// Open sessions, newest first, from the one before `after` on.
     async fn sessions(

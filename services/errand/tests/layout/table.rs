@@ -108,6 +108,7 @@ pub(crate) const ROOMS: &[Room] = &[
             // auth, which also says what is in a token
             "passwords",
             "keys",
+            "peers",
             "errand_chassis::token",
             // chat
             "runner",
@@ -127,6 +128,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "store",
             "passwords",
             "keys",
+            "peers",
             "errand_changelog",
             "errand_chassis",
             "errand_proto::validation",
@@ -153,6 +155,13 @@ pub(crate) const ROOMS: &[Room] = &[
         path: "keys",
         may: &["store", "domain", "error", "errand_changelog", "errand_chassis"],
         outside: NO_WIRE_NO_SQL,
+    },
+    // auth: the services that hold data of its users, as the end of an account calls them.
+    Room {
+        crates: AUTH,
+        path: "peers",
+        may: &["errand_proto::status", "errand_chassis::upstream"],
+        outside: NO_SQL,
     },
     // chat: a model turns a transcript into text or tool calls and sees nothing else.
     Room { crates: CHAT, path: "model", may: &["domain"], outside: NO_WIRE_NO_SQL },

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
-use super::{Result, append, check_owner, inconsistent, keep, record, sessions, take_places, time, to_json};
+use super::{Result, append, check_owner, erasures, inconsistent, keep, record, sessions, take_places, time, to_json};
 use crate::{
     domain::{
         Subject,
@@ -133,11 +133,37 @@ pub(super) fn change_password(
     })?;
     let (before, after) = (Subject::Account(before), Subject::Account(after));
     append(connection, owner, seq, "change_password", (Some(&before), Some(&after)), origin, now)?;
-    sessions::drop_expired(connection, owner, now)?;
     for session in sessions::list(connection, owner, None, usize::MAX, now)? {
         if session.id != stays {
             sessions::remove(connection, owner, &session, Ending::PasswordChanged, origin, now)?;
         }
+    }
+    Ok(Outcome::Commit(true))
+}
+
+pub(super) fn close(
+    connection: &Connection,
+    owner: UserId,
+    verified: &PasswordHash,
+    services: &[&'static str],
+    now: Timestamp,
+) -> Result<Outcome<bool>> {
+    if credential(connection, owner)?.is_none_or(|(_, current)| current != *verified) {
+        return Ok(Outcome::Discard(false));
+    }
+    // In the order of the foreign keys; what refers to a session goes with it.
+    for table in [
+        "DELETE FROM emails WHERE owner = :owner",
+        "DELETE FROM sessions WHERE owner = :owner",
+        "DELETE FROM users WHERE owner = :owner",
+        "DELETE FROM requests WHERE owner = :owner",
+        "DELETE FROM changes WHERE owner = :owner",
+        "DELETE FROM heads WHERE owner = :owner",
+    ] {
+        connection.prepare_cached(table)?.execute(named_params! { ":owner": owner.as_uuid() })?;
+    }
+    for service in services {
+        erasures::add(connection, owner, service, now)?;
     }
     Ok(Outcome::Commit(true))
 }

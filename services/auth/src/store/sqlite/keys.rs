@@ -26,12 +26,10 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<SealedKey>> {
     Ok(keys)
 }
 
-pub(super) fn add(connection: &Connection, key: &SealedKey, others_end: Timestamp, now: Timestamp) -> Result<()> {
+pub(super) fn add(connection: &Connection, key: &SealedKey, others_end: Timestamp) -> Result<()> {
     let mut statement =
         connection.prepare_cached("UPDATE signing_keys SET not_after = :not_after WHERE not_after IS NULL")?;
     statement.execute(named_params! { ":not_after": micros(others_end) })?;
-    let mut statement = connection.prepare_cached("DELETE FROM signing_keys WHERE not_after <= :now")?;
-    statement.execute(named_params! { ":now": micros(now) })?;
     let mut statement = connection.prepare_cached(
         "INSERT INTO signing_keys (kid, create_time, not_before, not_after, sealed)
          VALUES (:kid, :create_time, :not_before, :not_after, :sealed)",
@@ -44,4 +42,9 @@ pub(super) fn add(connection: &Connection, key: &SealedKey, others_end: Timestam
         ":sealed": key.sealed,
     })?;
     Ok(())
+}
+
+pub(super) fn drop_retired(connection: &Connection, now: Timestamp) -> Result<usize> {
+    let mut statement = connection.prepare_cached("DELETE FROM signing_keys WHERE not_after <= :now")?;
+    Ok(statement.execute(named_params! { ":now": micros(now) })?)
 }

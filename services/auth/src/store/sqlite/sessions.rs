@@ -36,7 +36,6 @@ pub(super) fn open(
     if let Some(hash) = &opening.upgraded {
         upgrade(connection, owner, hash)?;
     }
-    drop_expired(connection, owner, now)?;
     let open = list(connection, owner, None, usize::MAX, now)?;
     for oldest in open.iter().skip(session::MOST - 1) {
         remove(connection, owner, oldest, Ending::Crowded, origin, now)?;
@@ -84,11 +83,13 @@ pub(super) fn end(
     Ok(Outcome::Commit(true))
 }
 
-pub(super) fn drop_expired(connection: &Connection, owner: UserId, now: Timestamp) -> Result<()> {
-    let mut statement =
-        connection.prepare_cached("DELETE FROM sessions WHERE owner = :owner AND expire_time <= :now")?;
-    statement.execute(named_params! { ":owner": owner.as_uuid(), ":now": micros(now) })?;
-    Ok(())
+/// Drops expired sessions of anybody; their look-ups go with them.
+pub(super) fn drop_expired(connection: &Connection, now: Timestamp, limit: usize) -> Result<usize> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM sessions WHERE (owner, id) IN
+         (SELECT owner, id FROM sessions WHERE expire_time <= :now LIMIT :limit)",
+    )?;
+    Ok(statement.execute(named_params! { ":now": micros(now), ":limit": bounded(limit) })?)
 }
 
 pub(super) fn list(
