@@ -167,3 +167,21 @@ fn every_link_between_pages_leads_somewhere() {
     }
     assert!(dead.is_empty(), "{dead:?}");
 }
+
+#[test]
+fn every_file_that_a_page_names_exists() {
+    const FOLDERS: [&str; 7] = ["proto/", "services/", "gateway/", "migrations/", "tests/", "docs/", ".ci/"];
+    let mut missing = Vec::new();
+    for path in PAGES {
+        let text = page(path);
+        // Inline code is every second piece; a piece over several lines is a block or prose.
+        for name in text.split('`').filter(|piece| FOLDERS.iter().any(|folder| piece.starts_with(folder))) {
+            let file = name.split("::").next().unwrap_or(name);
+            let is_pattern = file.contains(['<', '*', '{', ' ', '\n']);
+            if !is_pattern && !root().join(file).exists() {
+                missing.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
