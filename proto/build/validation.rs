@@ -70,6 +70,9 @@ fn field_checks(field: &FieldDescriptor, rules: Option<&DynamicMessage>, code: &
                 "max_items" => {
                     line(code, format!("most_items({value}.len(), {}, {json:?}, at, out);", number(&setting)?));
                 }
+                "min_items" => {
+                    line(code, format!("least_items({value}.len(), {}, {json:?}, at, out);", number(&setting)?));
+                }
                 "unique" => line(code, format!("unique(&{value}, {json:?}, at, out);")),
                 "items" => {}
                 other => return Err(format!("the rule repeated.{other} is not supported")),
@@ -84,6 +87,24 @@ fn field_checks(field: &FieldDescriptor, rules: Option<&DynamicMessage>, code: &
         if !inner.is_empty() {
             let inner = inner.replace("NAME", &format!("{json:?}"));
             line(code, format!("for (index, item) in {value}.iter().enumerate() {{\n{inner}}}"));
+        }
+        return Ok(());
+    }
+    if let Some(oneof) = field.containing_oneof().filter(|_| !field.field_descriptor_proto().proto3_optional()) {
+        let mut inner = String::new();
+        scalar_checks(&field.kind(), rules, "inner", &format!("&At::Field(at, {json:?})"), &mut inner)?;
+        if message_of_ours(&field.kind()).is_some() {
+            inner.push_str(&format!("inner.check(&At::Field(at, {json:?}), out);\n"));
+        }
+        if !inner.is_empty() {
+            let variant = format!(
+                "{}::{}::{}",
+                rust_module(field.parent_message().full_name()),
+                camel_case(oneof.name()),
+                camel_case(field.name())
+            );
+            let value = format!("self.{}", rust_field(oneof.name()));
+            line(code, format!("if let Some({variant}(inner)) = &{value} {{\n{inner}}}"));
         }
         return Ok(());
     }
@@ -195,6 +216,25 @@ fn message_of_ours(kind: &Kind) -> Option<String> {
 
 fn rust_path(full_name: &str) -> String {
     format!("crate::{}", full_name.replace('.', "::"))
+}
+
+/// The module that holds what is declared inside a message, `UndoChangesRequest` as `undo_changes_request`.
+fn rust_module(full_name: &str) -> String {
+    let path = rust_path(full_name);
+    let (package, message) = path.rsplit_once("::").unwrap_or(("crate", &path));
+    let mut module = String::new();
+    for (index, letter) in message.char_indices() {
+        if index > 0 && letter.is_ascii_uppercase() {
+            module.push('_');
+        }
+        module.push(letter.to_ascii_lowercase());
+    }
+    format!("{package}::{module}")
+}
+
+/// The variant of a field of a oneof, `turn_id` as `TurnId`.
+fn camel_case(name: &str) -> String {
+    name.split('_').map(crate::contract::capitalised).collect()
 }
 
 fn rust_field(name: &str) -> String {

@@ -128,6 +128,12 @@ fn most_items(count: usize, limit: usize, name: &'static str, at: &At<'_>, out: 
     }
 }
 
+fn least_items(count: usize, limit: usize, name: &'static str, at: &At<'_>, out: &mut Vec<Violation>) {
+    if count < limit {
+        report(out, &At::Field(at, name), "REQUIRED", format!("must have at least {limit} items"));
+    }
+}
+
 fn unique<T: Eq + Hash>(items: &[T], name: &'static str, at: &At<'_>, out: &mut Vec<Violation>) {
     let mut seen = HashSet::new();
     if let Some(index) = items.iter().position(|item| !seen.insert(item)) {

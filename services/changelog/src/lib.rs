@@ -5,6 +5,8 @@
 //! holds the plain types that all services share; it knows no SQL, no gRPC and no task, user or
 //! message. How a log is stored is each service's own whole statements.
 
+mod cursor;
+mod feed;
 mod request;
 
 use std::{fmt, str::FromStr};
@@ -13,6 +15,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use cursor::{Cursor, Extent, Malformed};
+pub use feed::{Hints, Listener};
 pub use request::{Fingerprint, Known, REQUESTS_KEPT, Record, Request};
 
 /// The owner of everything: a user, the subject of the access token.

@@ -9,6 +9,7 @@ pub mod access;
 pub mod address;
 pub mod clock;
 pub mod deadline;
+pub mod drain;
 pub mod error;
 pub mod health;
 pub mod jwks;
