@@ -140,16 +140,6 @@ async fn r_029_two_rotations_at_once_lose_no_token() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_retired_is_forgotten_by_the_next_rotation() {
-    let room = Room::new();
-    let keys = room.keys().await;
-    keys.rotate().await.unwrap();
-    room.clock.advance(minutes(60));
-    keys.rotate().await.unwrap();
-    assert_eq!(keys.store.signing_keys().await.unwrap().len(), 2);
-}
-
-#[tokio::test]
 async fn a_key_that_another_process_made_is_found() {
     let room = Room::new();
     let keys = room.keys().await;

@@ -9,10 +9,11 @@ use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Beginning, Committed, Error, Held, Opening, SealedKey, Store};
+use super::{Before, Beginning, Claimed, Committed, Error, Held, Opening, SealedKey, Store};
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
+    erasure::Erasure,
     session::{self, Ending, Session},
 };
 
@@ -37,7 +38,7 @@ where
     an_account_is_found_by_its_address_and_its_first_session(open().await).await;
     r_070_of_many_sign_ups_with_one_address_one_wins(open().await).await;
     an_update_is_done_once_and_only_at_its_version(open().await).await;
-    a_request_is_kept_with_its_first_answer_for_a_week(open().await).await;
+    a_request_is_kept_with_its_first_answer(open().await).await;
     an_update_that_changes_nothing_appends_nothing(open().await).await;
     r_072_of_many_updates_at_one_version_one_wins(open().await).await;
     r_012_a_new_password_ends_every_other_session(open().await).await;
@@ -49,6 +50,9 @@ where
     one_user_never_meets_another(open().await).await;
     the_log_has_every_change_in_order_and_no_secret(open().await).await;
     signing_keys_end_when_a_newer_one_comes(open().await).await;
+    r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(open().await).await;
+    an_erasure_is_due_again_and_again_until_it_is_finished(open().await).await;
+    what_has_expired_is_dropped_and_nothing_else(open().await).await;
 }
 
 pub(crate) fn user(number: u128) -> UserId {
@@ -155,7 +159,7 @@ async fn an_update_is_done_once_and_only_at_its_version(store: Arc<dyn Store>) {
     assert_eq!(kinds(store.as_ref(), user(1)).await, ["sign_up", "log_in", "update_me"]);
 }
 
-async fn a_request_is_kept_with_its_first_answer_for_a_week(store: Arc<dyn Store>) {
+async fn a_request_is_kept_with_its_first_answer(store: Arc<dyn Store>) {
     let account = sign_up(store.as_ref(), 1).await;
     let after = Account { time_zone: "Europe/Berlin".into(), ..account };
     let Committed::Done(done) = store.update(user(1), after.clone(), asking("a", "x"), NOW).await.unwrap() else {
@@ -168,12 +172,6 @@ async fn a_request_is_kept_with_its_first_answer_for_a_week(store: Arc<dyn Store
     assert_eq!(store.account(user(1), Some("a")).await.unwrap().record, Some(record));
     assert_eq!(store.account(user(1), Some("b")).await.unwrap().record, None);
     assert_eq!(store.account(user(2), Some("a")).await.unwrap().record, None);
-    // The next request after a week takes the old one along.
-    let week = 7 * 24 * 3600;
-    store.update(user(1), done.clone(), asking("b", "x"), at(week)).await.unwrap();
-    assert!(store.account(user(1), Some("a")).await.unwrap().record.is_some());
-    store.update(user(1), done, asking("c", "x"), at(week + 1)).await.unwrap();
-    assert_eq!(store.account(user(1), Some("a")).await.unwrap().record, None);
 }
 
 async fn an_update_that_changes_nothing_appends_nothing(store: Arc<dyn Store>) {
@@ -295,9 +293,6 @@ async fn sessions_are_listed_newest_first_without_the_expired(store: Arc<dyn Sto
     let end = NOW + session::LIFETIME;
     assert_eq!(ids(store.as_ref(), user(1), end).await, [1004, 1003, 1002, 1001]);
     assert!(store.session(user(1), Uuid::from_u128(1000)).await.unwrap().is_some(), "only hidden");
-    store.drop_expired(user(1), end).await.unwrap();
-    assert_eq!(store.owner_of_session(Uuid::from_u128(1000)).await.unwrap(), None);
-    assert_eq!(ids(store.as_ref(), user(1), NOW).await.len(), 4);
 }
 
 async fn one_user_never_meets_another(store: Arc<dyn Store>) {
@@ -308,7 +303,7 @@ async fn one_user_never_meets_another(store: Arc<dyn Store>) {
     assert!(!store.rotate(user(1), foreign).await.unwrap());
     let stolen = Account { display_name: "Eve".into(), ..bob.clone() };
     store.update(user(1), stolen, origin(), NOW).await.unwrap();
-    store.drop_expired(user(1), NOW + session::LIFETIME).await.unwrap();
+    assert!(!store.close_account(user(1), hash("other"), &[], NOW).await.unwrap());
     assert_eq!(store.account(user(2), None).await.unwrap().account, Some(bob));
     assert_eq!(ids(store.as_ref(), user(2), NOW).await, [2000]);
     assert_eq!(store.account(user(1), None).await.unwrap().account.unwrap().email, ada.email);
@@ -347,14 +342,95 @@ async fn signing_keys_end_when_a_newer_one_comes(store: Arc<dyn Store>) {
         sealed: vec![1, 2, 3],
     };
     assert_eq!(store.signing_keys().await.unwrap(), []);
-    store.add_signing_key(key("a", 0), at(0), at(0)).await.unwrap();
-    store.add_signing_key(key("b", 10), at(1000), at(10)).await.unwrap();
+    store.add_signing_key(key("a", 0), at(0)).await.unwrap();
+    store.add_signing_key(key("b", 10), at(1000)).await.unwrap();
     let ended = SealedKey { not_after: Some(at(1000)), ..key("a", 0) };
+    assert_eq!(store.signing_keys().await.unwrap(), [ended.clone(), key("b", 10)]);
+    assert!(!store.tidy(at(999), 10).await.unwrap());
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("b", 10)]);
-    store.add_signing_key(key("c", 1000), at(2000), at(1000)).await.unwrap();
+    store.add_signing_key(key("c", 1000), at(2000)).await.unwrap();
+    assert!(store.tidy(at(1000), 10).await.unwrap());
     let ended = SealedKey { not_after: Some(at(2000)), ..key("b", 10) };
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("c", 1000)]);
-    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000), at(1000)).await, Err(Error::Engine(_))));
+    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000)).await, Err(Error::Engine(_))));
+}
+
+async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(store: Arc<dyn Store>) {
+    let account = sign_up(store.as_ref(), 1).await;
+    sign_up(store.as_ref(), 2).await;
+    let update = store.update(user(1), account.clone(), asking("a", "x"), NOW).await.unwrap();
+    assert_eq!(update, Committed::Done(account.clone()));
+    let close = |verified| store.close_account(user(1), verified, &["one", "two"], at(5));
+    assert!(!close(hash("wrong")).await.unwrap());
+    assert_eq!(store.claim_erasures(at(5), 10).await.unwrap(), Claimed { due: vec![], next: None });
+    assert!(close(hash("first")).await.unwrap());
+    assert!(!close(hash("first")).await.unwrap(), "twice");
+
+    assert_eq!(store.account(user(1), Some("a")).await.unwrap(), Before { account: None, record: None });
+    assert_eq!(store.credential(user(1)).await.unwrap(), None);
+    assert_eq!(store.owner_of_email("1@example.com").await.unwrap(), None);
+    assert_eq!(store.owner_of_session(Uuid::from_u128(1000)).await.unwrap(), None);
+    assert_eq!(store.session(user(1), Uuid::from_u128(1000)).await.unwrap(), None);
+    assert!(store.changes(user(1), 0, usize::MAX).await.unwrap().is_empty());
+    assert_eq!(store.update(user(1), account, origin(), at(6)).await.unwrap(), Committed::Stale);
+    let opening = Opening { held: held(1001, at(6)), verified: hash("first"), upgraded: None };
+    assert_eq!(store.open_session(user(1), opening, origin(), at(6)).await.unwrap(), None);
+    assert_eq!(store.claim_erasures(at(6), 10).await.unwrap().due.len(), 2);
+
+    assert_eq!(ids(store.as_ref(), user(2), NOW).await, [2000], "nobody else is touched");
+    let again = Beginning { email_key: "1@example.com".into(), ..beginning(user(3), "1@Example.com", 3000) };
+    assert_eq!(store.sign_up(user(3), again, origin()).await.unwrap().unwrap().version, 1);
+}
+
+async fn an_erasure_is_due_again_and_again_until_it_is_finished(store: Arc<dyn Store>) {
+    for number in 1..=2 {
+        sign_up(store.as_ref(), number).await;
+        assert!(store.close_account(user(number), hash("first"), &["one", "two"], at(5)).await.unwrap());
+    }
+    assert_eq!(store.claim_erasures(at(4), 10).await.unwrap(), Claimed { due: vec![], next: Some(at(5)) });
+    let first = store.claim_erasures(at(5), 3).await.unwrap();
+    assert_eq!((first.due.len(), first.next), (3, Some(at(5))), "one is left");
+    let second = store.claim_erasures(at(5), 3).await.unwrap();
+    assert_eq!((second.due.len(), second.next), (1, Some(at(6))));
+    let mut all: Vec<_> =
+        first.due.into_iter().chain(second.due).map(|one| (one.owner, one.service, one.tries)).collect();
+    all.sort();
+    let expected = [(1, "one"), (1, "two"), (2, "one"), (2, "two")];
+    assert_eq!(all, expected.map(|(number, service)| (user(number), service.to_owned(), 0)));
+
+    for (number, service) in [(1, "one"), (1, "two"), (2, "one")] {
+        store.finish_erasure(user(number), service).await.unwrap();
+        store.finish_erasure(user(number), service).await.unwrap();
+    }
+    for (tries, now, next) in [(1, 6, 8), (2, 8, 12), (3, 12, 20)] {
+        let left = Erasure { owner: user(2), service: "two".into(), tries };
+        let claimed = store.claim_erasures(at(now), 10).await.unwrap();
+        assert_eq!(claimed, Claimed { due: vec![left], next: Some(at(next)) });
+    }
+    store.finish_erasure(user(2), "two").await.unwrap();
+    assert_eq!(store.claim_erasures(at(99), 10).await.unwrap(), Claimed { due: vec![], next: None });
+}
+
+async fn what_has_expired_is_dropped_and_nothing_else(store: Arc<dyn Store>) {
+    let (ada, bob) = (sign_up(store.as_ref(), 1).await, sign_up(store.as_ref(), 2).await);
+    open_session(store.as_ref(), user(1), 1001, at(60)).await;
+    store.update(user(1), ada, asking("a", "x"), at(0)).await.unwrap();
+    store.update(user(2), bob, asking("b", "x"), at(1)).await.unwrap();
+    let end = NOW + session::LIFETIME;
+    assert!(!store.tidy(end - SignedDuration::from_secs(1), 10).await.unwrap());
+    // One at a time: two sessions and, a second later, a request.
+    assert!(store.tidy(end, 1).await.unwrap());
+    assert!(store.tidy(end, 1).await.unwrap());
+    assert!(!store.tidy(end, 1).await.unwrap());
+    for id in [1000, 2000] {
+        assert_eq!(store.owner_of_session(Uuid::from_u128(id)).await.unwrap(), None);
+    }
+    assert_eq!(ids(store.as_ref(), user(1), NOW).await, [1001]);
+    assert!(store.account(user(1), Some("a")).await.unwrap().record.is_some(), "a week to the second");
+    assert!(store.tidy(end + SignedDuration::from_secs(1), 10).await.unwrap());
+    assert_eq!(store.account(user(1), Some("a")).await.unwrap().record, None);
+    assert!(store.account(user(2), Some("b")).await.unwrap().record.is_some());
+    assert_eq!(kinds(store.as_ref(), user(1)).await, ["sign_up", "log_in", "log_in"], "no history of it");
 }
 
 /// After any history the log, replayed from its beginning, gives what the tables hold.

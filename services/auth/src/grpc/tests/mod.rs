@@ -1,6 +1,7 @@
 //! The service through its whole stack, tokens and contract included, with a clock that stands still.
 
 mod accounts;
+mod deletion;
 mod sessions;
 
 use std::{future::Future, sync::Arc};
@@ -60,10 +61,21 @@ impl Room {
     }
 
     async fn open(folder: tempfile::TempDir, clock: Arc<ManualClock>, config: Config) -> Self {
+        Self::before(folder, clock, config, vec![]).await
+    }
+
+    /// A role that shares its users with these services. It does nothing by itself.
+    async fn before(
+        folder: tempfile::TempDir,
+        clock: Arc<ManualClock>,
+        config: Config,
+        erase: Vec<(&'static str, Upstream)>,
+    ) -> Self {
         let keys = KeySet::empty();
         let dependencies =
-            Dependencies { clock: clock.clone(), secret: Secret::new(&[9; 32]).unwrap(), keys: keys.clone() };
-        let role = crate::open(&folder.path().join("auth.db"), dependencies, config).await.unwrap();
+            Dependencies { clock: clock.clone(), secret: Secret::new(&[9; 32]).unwrap(), keys: keys.clone(), erase };
+        let (app, sqlite) = crate::build(&folder.path().join("auth.db"), dependencies, config).await.unwrap();
+        let role = Role { app, sqlite, housekeeping: tokio::spawn(async {}).abort_handle() };
         let verifier = Arc::new(Verifier::new(keys, clock.clone()));
         let upstream = server::role(role.routes(), verifier, clock.clone());
         Self { folder, clock, role, upstream }
@@ -88,6 +100,10 @@ impl Room {
 
     fn database(&self) -> Connection {
         Connection::open(self.folder.path().join("auth.db")).unwrap()
+    }
+
+    fn count(&self, table: &str) -> u32 {
+        self.database().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     }
 
     async fn try_sign_up(&self, email: &str, password: &str) -> Result<SignUpResponse, Status> {
@@ -182,6 +198,13 @@ fn detail<M: Message + Default>(status: &Status, name: &str) -> Option<M> {
 fn violations(status: &Status) -> Vec<(String, String)> {
     let bad: rpc::BadRequest = detail(status, "/google.rpc.BadRequest").unwrap_or_default();
     bad.field_violations.into_iter().map(|violation| (violation.field, violation.reason)).collect()
+}
+
+/// `ERRAND_BATTERY=full` runs the size that the battery names.
+fn rounds(quick: u32, full: u32) -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
+    let full_size = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
+    if full_size { full } else { quick }
 }
 
 /// Runs calls side by side.

@@ -58,7 +58,7 @@ async fn after_closing_the_store_is_busy() {
     let (_folder, store) = fresh();
     store.close().await;
     assert!(matches!(store.owner_of_email("a").await, Err(Error::Busy)));
-    assert!(matches!(store.drop_expired(user(1), NOW).await, Err(Error::Busy)));
+    assert!(matches!(store.tidy(NOW, 10).await, Err(Error::Busy)));
 }
 
 #[tokio::test]
