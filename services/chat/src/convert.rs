@@ -10,14 +10,14 @@ use crate::{
     app::{Answered, Said},
     domain::{
         conversation::{Conversation, Role},
-        turn::{Event, Run, runs},
+        turn::{Event, Run, runs, weight},
     },
     error::Error,
 };
 
-/// How much of the tools' results one answer carries, in bytes: well below the largest message. The
-/// results beyond it are left out; the calls themselves are always there.
-const RESULT_BYTES: usize = 1024 * 1024;
+/// How much of the tools' arguments and results one answer carries, in bytes: well below the
+/// largest message. What goes beyond it is left out; that a tool was called is always said.
+const ROOM: usize = 2 * 1024 * 1024;
 
 /// Counts what an answer may still carry.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Room(usize);
 
 impl Default for Room {
     fn default() -> Self {
-        Self(RESULT_BYTES)
+        Self(ROOM)
     }
 }
 
@@ -74,35 +74,20 @@ fn tool_calls(events: &[Event], room: &mut Room) -> Vec<chat::ToolCall> {
 }
 
 fn tool_call(run: Run<'_>, room: &mut Room) -> chat::ToolCall {
+    let arguments = room.takes(&run.call.arguments);
     let (result, error) = match run.outcome {
         Some(Ok(result)) => (room.takes(result), String::new()),
         Some(Err(failure)) => (None, failure.reason.clone()),
         None => (None, String::new()),
     };
-    chat::ToolCall {
-        id: run.call.id.clone(),
-        name: run.call.name.clone(),
-        arguments: run.call.arguments.as_object().map(object),
-        result,
-        error,
-    }
+    chat::ToolCall { id: run.call.id.clone(), name: run.call.name.clone(), arguments, result, error }
 }
 
 impl Room {
-    fn takes(&mut self, result: &Value) -> Option<Struct> {
-        let left = self.0.checked_sub(size(result))?;
+    fn takes(&mut self, value: &Value) -> Option<Struct> {
+        let left = self.0.checked_sub(weight(value))?;
         self.0 = left;
-        result.as_object().map(object)
-    }
-}
-
-/// About what a value takes when it is encoded.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 12,
-        Value::String(text) => text.len() + 8,
-        Value::Array(items) => 8 + items.iter().map(size).sum::<usize>(),
-        Value::Object(fields) => 8 + fields.iter().map(|(key, value)| key.len() + 8 + size(value)).sum::<usize>(),
+        value.as_object().map(object)
     }
 }
 
@@ -166,7 +151,7 @@ mod tests {
 
     #[test]
     fn results_beyond_the_room_of_an_answer_are_left_out() {
-        let large = || Ok(json!({"text": "x".repeat(RESULT_BYTES / 2)}));
+        let large = || Ok(json!({"text": "x".repeat(ROOM / 2)}));
         let calls = tool_calls(&called(vec![large(), large(), Ok(json!({"id": "x"}))]), &mut Room::default());
         let kept: Vec<bool> = calls.iter().map(|call| call.result.is_some()).collect();
         assert_eq!(kept, [true, false, true]);

@@ -303,7 +303,7 @@ impl Inner {
             Action::Stop => return Ok(None),
             Action::AskModel => self.ask(owner, turn).await?,
             Action::CallTool { call, step } => match self.tools.call(voice, turn.id, step, call).await {
-                Finished::Outcome(outcome) => Event::ToolFinished { call_id: call.id.clone(), outcome },
+                Finished::Outcome(outcome) => turn::finished(&turn.events, &call.id, outcome),
                 Finished::TokenRefused => return Err(Why::TokenRefused),
             },
             Action::Refuse { call_id, failure } => {
@@ -322,9 +322,9 @@ impl Inner {
             Ok(Ok(Step::Call(calls))) => turn::asked(&turn.events, calls, classify),
             Ok(Err(error)) => {
                 tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
-                Event::Failed { reason: error.to_string() }
+                turn::failed(&error.to_string())
             }
-            Err(_) => Event::Failed { reason: "the model took too long".to_owned() },
+            Err(_) => turn::failed("the model took too long"),
         })
     }
 

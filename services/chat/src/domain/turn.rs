@@ -24,8 +24,20 @@ pub const MOST_CALLS: usize = 16;
 /// The longest answer that is kept, in characters.
 pub const LONGEST_REPLY: usize = 20_000;
 
-/// The longest id of a call that is taken from the model, in bytes.
-const LONGEST_CALL_ID: usize = 64;
+/// The longest id or name of a call that is taken from the model, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// The largest arguments that are taken from the model, by [`weight`]; every task fits.
+const HEAVIEST_ARGUMENTS: usize = 16 * 1024;
+
+/// The longest reason of a failure that is kept, in characters.
+const LONGEST_REASON: usize = 500;
+
+/// A result up to this weight is always kept.
+const LIGHT_RESULT: usize = 16 * 1024;
+
+/// How much heavier results may weigh in one turn, together.
+const HEAVIEST_RESULTS: usize = 4 * 1024 * 1024;
 
 const NOTHING_SAID: &str = "I have no answer to that.";
 const TOO_MANY_ROUNDS: &str =
@@ -205,15 +217,57 @@ pub fn asked(events: &[Event], mut calls: Vec<ToolCall>, classify: impl Fn(&str)
     let before: Vec<&Judged> = events.iter().flat_map(judged).collect();
     let mut taken: Vec<String> = before.iter().map(|judged| judged.call.id.clone()).collect();
     for (index, call) in calls.iter_mut().enumerate() {
-        if call.id.is_empty() || call.id.len() > LONGEST_CALL_ID || taken.contains(&call.id) {
+        if call.id.is_empty() || call.id.len() > LONGEST_NAME || taken.contains(&call.id) {
             call.id = format!("call-{}-{index}", events.len());
             while taken.contains(&call.id) {
                 call.id.push('+');
             }
         }
         taken.push(call.id.clone());
+        if call.name.len() > LONGEST_NAME {
+            call.name = "…".to_owned();
+        }
+        if weight(&call.arguments) > HEAVIEST_ARGUMENTS {
+            // No tool takes that: the model is told that its arguments are wrong.
+            call.arguments = Value::Null;
+        }
     }
     Event::ModelAnswered(Answer::Calls(policy::judge(&before, calls, classify)))
+}
+
+/// The event of a call that was carried out. Heavy results are kept until they are too many.
+#[must_use]
+pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFailure>) -> Event {
+    let heavy = |outcome: &Result<Value, ToolFailure>| {
+        outcome.as_ref().map_or(0, weight).checked_sub(LIGHT_RESULT).unwrap_or_default()
+    };
+    let kept: usize = runs(events).into_iter().filter_map(|run| run.outcome).map(heavy).sum();
+    let this = heavy(&outcome);
+    let outcome = match outcome {
+        Ok(_) if this > 0 && kept + this > HEAVIEST_RESULTS => Err(ToolFailure {
+            reason: "MESSAGE_TOO_LARGE".to_owned(),
+            message: "the results of this turn are too large; ask for less".to_owned(),
+        }),
+        outcome => outcome,
+    };
+    Event::ToolFinished { call_id: call_id.to_owned(), outcome }
+}
+
+/// The event of a model that gives no answer.
+#[must_use]
+pub fn failed(reason: &str) -> Event {
+    Event::Failed { reason: reason.chars().take(LONGEST_REASON).collect() }
+}
+
+/// About how many bytes a value takes when it is stored or sent.
+#[must_use]
+pub fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 12,
+        Value::String(text) => 8 + text.len(),
+        Value::Array(items) => 8 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(fields) => 8 + fields.iter().map(|(key, value)| 8 + key.len() + weight(value)).sum::<usize>(),
+    }
 }
 
 fn judged(event: &Event) -> &[Judged] {

@@ -19,8 +19,8 @@ fn classify(name: &str) -> Option<Class> {
     }
 }
 
-fn finished(id: &str) -> Event {
-    Event::ToolFinished { call_id: id.to_owned(), outcome: Ok(json!({})) }
+fn done(id: &str) -> Event {
+    finished(&[], id, Ok(json!({})))
 }
 
 fn calls_of(event: &Event) -> Vec<&str> {
@@ -33,9 +33,9 @@ fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
     assert_eq!(next(&events), Action::AskModel);
     events.push(asked(&events, vec![call("a", "add_task"), call("b", "nonsense")], classify));
     assert_eq!(next(&events), Action::CallTool { call: &call("a", "add_task"), step: 2 });
-    events.push(finished("a"));
+    events.push(done("a"));
     assert!(matches!(next(&events), Action::Refuse { call_id: "b", failure } if failure.reason == "TOOL_UNKNOWN"));
-    events.push(finished("b"));
+    events.push(done("b"));
     assert_eq!(next(&events), Action::AskModel);
     events.push(said(" Added. "));
     assert_eq!(next(&events), Action::Reply("Added."));
@@ -62,7 +62,7 @@ fn r_120_a_model_that_never_stops_calling_is_stopped_after_eight_rounds() {
         assert_eq!(next(&events), Action::AskModel);
         let id = round.to_string();
         events.push(asked(&events, vec![call(&id, "list_tasks")], classify));
-        events.push(finished(&id));
+        events.push(done(&id));
     }
     assert_eq!(next(&events), Action::Reply(TOO_MANY_ROUNDS));
 }
@@ -83,7 +83,7 @@ fn r_120_a_thousand_calls_at_once_are_cut_and_the_same_call_twice_is_told_apart(
 fn an_id_of_an_earlier_round_is_not_taken_again() {
     let mut events = vec![started()];
     events.push(asked(&events, vec![call("a", "list_tasks")], classify));
-    events.push(finished("a"));
+    events.push(done("a"));
     let again = asked(&events, vec![call("a", "list_tasks"), call("", "list_tasks")], classify);
     assert_eq!(calls_of(&again), ["call-3-0", "call-3-1"]);
     events.push(again);
@@ -107,7 +107,7 @@ fn an_event_is_read_back_from_what_is_stored() {
             call_id: "a".to_owned(),
             outcome: Err(ToolFailure { reason: "X".to_owned(), message: "y".to_owned() }),
         },
-        finished("b"),
+        done("b"),
         said("hi"),
         Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned() },
         Event::Failed { reason: "r".to_owned() },
@@ -118,6 +118,30 @@ fn an_event_is_read_back_from_what_is_stored() {
     }
 }
 
+#[test]
+fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
+    let huge = ToolCall { id: "x".repeat(99), name: "y".repeat(99), arguments: json!({"title": "z".repeat(20_000)}) };
+    let event = asked(&[started()], vec![huge], classify);
+    let [Judged { call, refusal: Some(refusal) }] = judged(&event) else { panic!("{event:?}") };
+    assert_eq!((call.id.as_str(), call.name.as_str(), &call.arguments), ("call-1-0", "…", &Value::Null));
+    assert_eq!(refusal.reason, "TOOL_UNKNOWN");
+    assert_eq!(failed(&"x".repeat(9_000)), Event::Failed { reason: "x".repeat(LONGEST_REASON) });
+}
+
+#[test]
+fn heavy_results_are_kept_until_they_are_too_many_and_light_ones_always() {
+    let heavy = || Ok(json!({"text": "x".repeat(1_500_000)}));
+    let mut events =
+        vec![started(), asked(&[], (0..4).map(|n| call(&n.to_string(), "list_tasks")).collect(), classify)];
+    for (id, result, is_kept) in
+        [("0", heavy(), true), ("1", heavy(), true), ("2", heavy(), false), ("3", Ok(json!({})), true)]
+    {
+        let event = finished(&events, id, result);
+        assert!(matches!(&event, Event::ToolFinished { outcome, .. } if outcome.is_ok() == is_kept), "{id}");
+        events.push(event);
+    }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let id = "[ab]?";
     prop_oneof![
@@ -125,7 +149,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         ".{0,5}".prop_map(|text| said(&text)),
         prop::collection::vec((id, "add_task|list_tasks|x"), 0..4)
             .prop_map(|calls| { asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify) }),
-        id.prop_map(|id| finished(&id)),
+        id.prop_map(|id| done(&id)),
         Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
         Just(Event::Failed { reason: "x".to_owned() }),
     ]
@@ -158,7 +182,7 @@ proptest! {
                     prop_assert_eq!(step, events.len());
                     prop_assert!(!carried_out.contains(&call.id));
                     carried_out.push(call.id.clone());
-                    finished(&call.id.clone())
+                    done(&call.id.clone())
                 }
                 Action::Refuse { call_id, failure } => Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) },
                 Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.to_owned() },
