@@ -238,9 +238,7 @@ pub fn asked(events: &[Event], mut calls: Vec<ToolCall>, classify: impl Fn(&str)
 /// The event of a call that was carried out. Heavy results are kept until they are too many.
 #[must_use]
 pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFailure>) -> Event {
-    let heavy = |outcome: &Result<Value, ToolFailure>| {
-        outcome.as_ref().map_or(0, weight).checked_sub(LIGHT_RESULT).unwrap_or_default()
-    };
+    let heavy = |outcome: &Result<Value, ToolFailure>| outcome.as_ref().map_or(0, weight).saturating_sub(LIGHT_RESULT);
     let kept: usize = runs(events).into_iter().filter_map(|run| run.outcome).map(heavy).sum();
     let this = heavy(&outcome);
     let outcome = match outcome {
