@@ -15,7 +15,8 @@ pub struct Violation {
     /// The field's path as the JSON face spells it, `task.dueTime` or `requests[3].title`.
     pub field: String,
     /// A stable reason: `REQUIRED`, `TOO_SHORT`, `TOO_LONG`, `TOO_MANY`, `DUPLICATE`, `OUT_OF_RANGE`,
-    /// `INVALID_FORMAT`, `UNKNOWN_VALUE`, `UNKNOWN_FIELD` or `READ_ONLY`.
+    /// `INVALID_FORMAT`, `UNKNOWN_VALUE`, `UNKNOWN_FIELD` or `READ_ONLY`; of passwords also `TOO_COMMON`
+    /// or `SAME_AS_EMAIL`.
     pub reason: &'static str,
     /// What to change, in a few words.
     pub description: String,
