@@ -157,12 +157,7 @@ pub(crate) const ROOMS: &[Room] = &[
         outside: NO_WIRE_NO_SQL,
     },
     // auth: the services that hold data of its users, as the end of an account calls them.
-    Room {
-        crates: AUTH,
-        path: "peers",
-        may: &["errand_proto::status", "errand_chassis::upstream"],
-        outside: NO_SQL,
-    },
+    Room { crates: AUTH, path: "peers", may: &["errand_proto::status", "errand_chassis::upstream"], outside: NO_SQL },
     // chat: a model turns a transcript into text or tool calls and sees nothing else.
     Room { crates: CHAT, path: "model", may: &["domain"], outside: NO_WIRE_NO_SQL },
     // The built-in model is pure: no runtime, no tools, no store.

@@ -276,6 +276,7 @@ async fn of_many_deletions_at_once_one_is_done_and_none_survives() {
 async fn r_071_no_session_lives_after_the_account_was_deleted_beside_log_in_and_refresh() {
     let room = Room::new().await;
     for round in 0..rounds(10, 1000) {
+        room.pass(1);
         let email = format!("{round}@example.com");
         let ada = room.sign_up(&email).await;
         let (mut client, request) = (room.client(), LogInRequest { email, password: PASSWORD.into() });
