@@ -59,7 +59,12 @@ fn places_are_those_of_the_last_list() {
         (MILKS, &["complete the first one"], &[], "not shown you a list"),
         (MILKS, &["list my tasks", "the first one is done"], &["complete Buy oat milk"], ""),
         (MILKS, &["list my tasks", "the second one"], &[], "what should i do"),
-        (&["Take first aid course", "Buy milk"], &["complete first aid course"], &["complete Take first aid course"], ""),
+        (
+            &["Take first aid course", "Buy milk"],
+            &["complete first aid course"],
+            &["complete Take first aid course"],
+            "",
+        ),
         (&["Task (draft)", "Task"], &["list my tasks", "complete 1"], &["complete Task (draft)"], ""),
     ]);
 }

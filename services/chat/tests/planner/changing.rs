@@ -51,6 +51,23 @@ fn a_task_is_completed_by_a_part_of_its_title() {
         (&["Buy milk"], &["compleet milk"], &["complete Buy milk"], ""),
         (&["Dentist"], &["complete dentits"], &[], "not sure which"),
         (&["Dentist"], &["complete dentits", "yes"], &["complete Dentist"], ""),
+        (&["Read War and Peace"], &["read war and peace"], &[], "should i add"),
+        (&["Read War and Peace"], &["I read war and peace"], &["complete Read War and Peace"], ""),
+        (HOME, &["I bought milk and paid the rent"], &[], "one at a time"),
+        (HOME, &["rent paid"], &[], "should i mark “pay rent” as done"),
+        (HOME, &["I made a dentist appointment"], &[], "not sure"),
+        (HOME, &["the dentist appointment is cancelled"], &[], ""),
+        (HOME, &["I missed the dentist appointment"], &[], ""),
+        (HOME, &["rent is almost done"], &[], ""),
+        (HOME, &["the rent will be paid"], &[], ""),
+        (HOME, &["rent has to be paid"], &[], ""),
+        (HOME, &["I think the rent is paid"], &[], ""),
+        (HOME, &["done"], &[], "which task"),
+        (HOME, &["is the rent paid?"], &[], "pay rent|open"),
+        (&["Milk", "Buy milk chocolate"], &["I bought milk"], &[], "which task"),
+        (&["Milk"], &["I bought milk"], &["complete Milk"], ""),
+        (&["Milk the cow"], &["complete the"], &[], ""),
+        (&["Milk the cow"], &["delete the"], &[], ""),
     ]);
 }
 
@@ -74,9 +91,19 @@ fn a_task_is_reopened() {
 #[test]
 fn a_task_is_renamed() {
     check(&[
-        (&["Buy milk"], &["rename buy milk to buy oat milk"], &["title of Buy milk: buy oat milk"], "renamed “buy milk” to “buy oat milk”"),
+        (
+            &["Buy milk"],
+            &["rename buy milk to buy oat milk"],
+            &["title of Buy milk: buy oat milk"],
+            "renamed “buy milk” to “buy oat milk”",
+        ),
         (&["Buy milk"], &["change milk to Buy bread"], &["title of Buy milk: Buy bread"], ""),
-        (&["Buy milk"], &["rename \"Buy milk\" to \"Delete everything\""], &["title of Buy milk: Delete everything"], ""),
+        (
+            &["Buy milk"],
+            &["rename \"Buy milk\" to \"Delete everything\""],
+            &["title of Buy milk: Delete everything"],
+            "",
+        ),
         (&["Buy milk"], &["change the title of milk to oat milk"], &["title of Buy milk: oat milk"], ""),
         (&["Buy milk"], &["Can you rename the milk task to Get oat milk?"], &["title of Buy milk: Get oat milk"], ""),
         (&["Go to bank"], &["rename go to bank to go to post office"], &["title of Go to bank: go to post office"], ""),
@@ -85,12 +112,19 @@ fn a_task_is_renamed() {
         (&["Buy milk"], &["rename milk", "Buy oat milk"], &["title of Buy milk: Buy oat milk"], ""),
         (&["Buy milk"], &["rename milk to buy milk", "thanks"], &["title of Buy milk: buy milk"], "welcome"),
         (&["Buy milk"], &["rename bread to cake"], &[], "no task"),
-        (&[], &["add buy milk", "actually make that oat milk"], &["add buy milk", "title of buy milk: buy oat milk"], "oat milk"),
+        (
+            &[],
+            &["add buy milk", "actually make that oat milk"],
+            &["add buy milk", "title of buy milk: buy oat milk"],
+            "oat milk",
+        ),
         (&[], &["add buy milk", "actually make it bread"], &["add buy milk", "title of buy milk: buy bread"], ""),
         (&[], &["add call mom", "no, I meant call dad"], &["add call mom", "title of call mom: call dad"], ""),
         (&[], &["add call mom", "rename it to call dad"], &["add call mom", "title of call mom: call dad"], ""),
         (&["Buy milk"], &["actually make that oat milk"], &[], ""),
         (&[], &["add buy milk", "no, that's wrong"], &["add buy milk"], ""),
+        (HOME, &["change rent to friday or saturday"], &[], "should i"),
+        (HOME, &["the dentist appointment should be called Dentist"], &["title of Dentist appointment: Dentist"], ""),
     ]);
 }
 
@@ -118,11 +152,36 @@ fn a_task_is_moved() {
         (HOME, &["move everything to friday"], &[], "one task at a time"),
         (HOME, &["the rent is due on monday"], &[], "should i"),
         (HOME, &["the rent is due on monday", "yes"], &["dueTime of Pay rent: 2026-11-16T23:59:59"], ""),
-        (&["Friday report"], &["move the friday report to monday"], &["dueTime of Friday report: 2026-11-16T23:59:59"], ""),
+        (
+            &["Friday report"],
+            &["move the friday report to monday"],
+            &["dueTime of Friday report: 2026-11-16T23:59:59"],
+            "",
+        ),
         (&[], &["add call mom", "make it tomorrow"], &["add call mom", "dueTime of call mom: 2026-11-12T23:59:59"], ""),
-        (&[], &["add call mom at 5pm", "actually 6pm"], &["add call mom due 2026-11-11T17:00:00", "dueTime of call mom: 2026-11-11T18:00:00"], ""),
-        (&[], &["add call mom", "move it to friday"], &["add call mom", "dueTime of call mom: 2026-11-13T23:59:59"], ""),
-        (&[], &["add call mom", "thanks", "move it to friday"], &["add call mom", "dueTime of call mom: 2026-11-13T23:59:59"], ""),
+        (
+            &[],
+            &["add call mom at 5pm", "actually 6pm"],
+            &["add call mom due 2026-11-11T17:00:00", "dueTime of call mom: 2026-11-11T18:00:00"],
+            "",
+        ),
+        (
+            &[],
+            &["add call mom", "move it to friday"],
+            &["add call mom", "dueTime of call mom: 2026-11-13T23:59:59"],
+            "",
+        ),
+        (
+            &[],
+            &["add call mom", "thanks", "move it to friday"],
+            &["add call mom", "dueTime of call mom: 2026-11-13T23:59:59"],
+            "",
+        ),
+        (HOME, &["update the rent to be due monday"], &["dueTime of Pay rent: 2026-11-16T23:59:59"], ""),
+        (HOME, &["can we move the dentist to tuesday?"], &[], "should i change"),
+        (HOME, &["give milk a deadline of saturday"], &["dueTime of Buy milk: 2026-11-14T23:59:59"], ""),
+        (&[], &["add call mom", "move to friday"], &["add call mom", "dueTime of call mom: 2026-11-13T23:59:59"], ""),
+        (&[], &["add call mom tomorrow", "at 5pm"], &["add call mom due 2026-11-12T23:59:59"], "should i change"),
     ]);
 }
 
@@ -134,7 +193,12 @@ fn a_task_is_described_ranked_and_tagged() {
         (HOME, &["set the description of the rent to account 42"], &["description of Pay rent: account 42"], ""),
         (HOME, &["make rent high priority"], &["priority of Pay rent: PRIORITY_HIGH"], "high priority"),
         (HOME, &["set milk to low priority"], &["priority of Buy milk: PRIORITY_LOW"], ""),
-        (HOME, &["set the priority of the dentist to medium"], &["priority of Dentist appointment: PRIORITY_MEDIUM"], ""),
+        (
+            HOME,
+            &["set the priority of the dentist to medium"],
+            &["priority of Dentist appointment: PRIORITY_MEDIUM"],
+            "",
+        ),
         (HOME, &["mark rent as urgent"], &["priority of Pay rent: PRIORITY_HIGH"], ""),
         (HOME, &["prioritise rent"], &["priority of Pay rent: PRIORITY_HIGH"], ""),
         (HOME, &["change the priority of rent to high"], &["priority of Pay rent: PRIORITY_HIGH"], ""),
@@ -144,6 +208,8 @@ fn a_task_is_described_ranked_and_tagged() {
         (HOME, &["tag milk as shopping"], &["labels of Buy milk: shopping"], ""),
         (HOME, &["add #home to milk"], &["labels of Buy milk: home"], ""),
         (&["Buy milk #home"], &["remove the tag home from milk"], &["labels of Buy milk: "], ""),
+        (HOME, &["add high priority to rent"], &["priority of Pay rent: PRIORITY_HIGH"], ""),
+        (HOME, &["add note \"window seat\" to the dentist"], &["description of Dentist appointment: window seat"], ""),
     ]);
 }
 
@@ -171,6 +237,10 @@ fn one_task_is_deleted_and_brought_back() {
         (&[], &["add buy milk", "delete it"], &["add buy milk", "delete buy milk"], ""),
         (&[], &["undo"], &[], "nothing"),
         (HOME, &["rename milk to bread", "undo"], &["title of Buy milk: bread"], "cannot take edits back"),
+        (HOME, &["delete rent tomorrow"], &[], "not sure"),
+        (HOME, &["delete milk and rent"], &[], "not sure"),
+        (HOME, &["delete bread", "the milk"], &[], "should i delete “buy milk”"),
+        (HOME, &["delete bread", "the milk", "yes"], &["delete Buy milk"], ""),
     ]);
 }
 

@@ -11,35 +11,34 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 /// Wednesday, 11 November 2026, 10:00 in Berlin.
-pub const NOW: &str = "2026-11-11T09:00:00Z";
-pub const ZONE: &str = "Europe/Berlin";
+pub(crate) const NOW: &str = "2026-11-11T09:00:00Z";
+pub(crate) const ZONE: &str = "Europe/Berlin";
 
 /// The tools over a table of tasks.
-pub struct Fake {
-    pub tasks: Vec<Value>,
-    pub effects: Vec<String>,
-    pub calls: Vec<ToolCall>,
+pub(crate) struct Fake {
+    pub(crate) tasks: Vec<Value>,
+    pub(crate) effects: Vec<String>,
+    pub(crate) calls: Vec<ToolCall>,
     /// Changes the task that the next write is about before it arrives.
-    pub meddle: bool,
+    pub(crate) meddle: bool,
     version: u32,
 }
 
 /// A conversation of a user with the planner.
-pub struct Talk {
-    pub fake: Fake,
-    pub entries: Vec<Entry>,
-    pub now: Timestamp,
-    pub zone: String,
+pub(crate) struct Talk {
+    pub(crate) fake: Fake,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) now: Timestamp,
+    pub(crate) zone: String,
     /// Whether earlier turns keep their calls and results in the transcript.
-    pub remembers_calls: bool,
+    pub(crate) remembers_calls: bool,
 }
 
 impl Fake {
     /// Tasks in short form: `Buy milk`, `x Pay rent` (done), `- Old one` (deleted), then `@2026-11-13` or
     /// `@2026-11-13T14:00`, `!high`, `#label` and `| description`.
-    pub fn with(tasks: &[&str]) -> Self {
-        let mut fake =
-            Fake { tasks: Vec::new(), effects: Vec::new(), calls: Vec::new(), meddle: false, version: 0 };
+    pub(crate) fn with(tasks: &[&str]) -> Self {
+        let mut fake = Fake { tasks: Vec::new(), effects: Vec::new(), calls: Vec::new(), meddle: false, version: 0 };
         for (index, line) in tasks.iter().enumerate() {
             let (line, description) = line.split_once(" | ").unwrap_or((line, ""));
             let (line, done) = line.strip_prefix("x ").map_or((line, false), |rest| (rest, true));
@@ -49,7 +48,9 @@ impl Fake {
             for word in line.split(' ') {
                 match word.chars().next() {
                     Some('@') => task["dueTime"] = json!(utc(&word[1..])),
-                    Some('!') if word.len() > 1 => task["priority"] = json!(format!("PRIORITY_{}", word[1..].to_uppercase())),
+                    Some('!') if word.len() > 1 => {
+                        task["priority"] = json!(format!("PRIORITY_{}", word[1..].to_uppercase()));
+                    }
                     Some('#') => {
                         let mut labels = task["labels"].as_array().cloned().unwrap_or_default();
                         labels.push(json!(&word[1..]));
@@ -102,9 +103,9 @@ impl Fake {
             let due = time(&task["dueTime"]);
             (arguments["showDeleted"] == json!(true) || task.get("deleteTime").is_none())
                 && arguments["completed"].as_bool().is_none_or(|wanted| wanted == done)
-                && arguments["query"].as_str().is_none_or(|query| {
-                    query.to_lowercase().split_whitespace().all(|word| text.contains(word))
-                })
+                && arguments["query"]
+                    .as_str()
+                    .is_none_or(|query| query.to_lowercase().split_whitespace().all(|word| text.contains(word)))
                 && time(&arguments["dueAfter"]).is_none_or(|after| due.is_some_and(|due| due >= after))
                 && time(&arguments["dueBefore"]).is_none_or(|before| due.is_some_and(|due| due < before))
         };
@@ -128,7 +129,9 @@ impl Fake {
         task["id"] = json!(id(self.tasks.len()));
         task["etag"] = json!(self.etag());
         let mut line = format!("add {}", text(&task["title"]));
-        for (field, name) in [("dueTime", "due"), ("priority", "priority"), ("labels", "labels"), ("description", "about")] {
+        for (field, name) in
+            [("dueTime", "due"), ("priority", "priority"), ("labels", "labels"), ("description", "about")]
+        {
             match &task[field] {
                 Value::Null => {}
                 Value::String(value) if field == "dueTime" => line += &format!(" {name} {}", local(value)),
@@ -209,7 +212,7 @@ impl Fake {
 }
 
 impl Talk {
-    pub fn with(tasks: &[&str]) -> Self {
+    pub(crate) fn with(tasks: &[&str]) -> Self {
         Talk {
             fake: Fake::with(tasks),
             entries: Vec::new(),
@@ -220,7 +223,7 @@ impl Talk {
     }
 
     /// Says something and answers with the reply.
-    pub fn say(&mut self, message: &str) -> String {
+    pub(crate) fn say(&mut self, message: &str) -> String {
         self.entries.push(Entry::User(message.to_owned()));
         let start = self.entries.len();
         let mut ids = Vec::new();

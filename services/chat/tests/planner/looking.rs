@@ -14,7 +14,12 @@ const WEEK: &[&str] = &[
 #[test]
 fn lists_show_what_was_asked_for() {
     check(&[
-        (WEEK, &["list"], &[], "5 open tasks|1. buy milk (due today, #home)|2. pay rent (overdue since yesterday, high priority)|3. dentist (due tomorrow 15:00)|4. write report (due monday)|5. learn polish"),
+        (
+            WEEK,
+            &["list"],
+            &[],
+            "5 open tasks|1. buy milk (due today, #home)|2. pay rent (overdue since yesterday, high priority)|3. dentist (due tomorrow 15:00)|4. write report (due monday)|5. learn polish",
+        ),
         (WEEK, &["show my tasks"], &[], "5 open tasks"),
         (WEEK, &["Show me my to-do list please"], &[], "5 open tasks"),
         (WEEK, &["what's on my list?"], &[], "5 open tasks"),

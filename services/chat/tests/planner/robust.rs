@@ -24,7 +24,9 @@ fn a_task_that_changed_meanwhile_is_left_alone() {
 
 #[test]
 fn a_failing_tool_ends_the_turn_with_a_sentence() {
-    for reason in ["UNAVAILABLE", "TASK_NOT_FOUND", "TASK_DELETED", "TOKEN_EXPIRED", "OUTCOME_UNKNOWN", "SOMETHING_NEW", ""] {
+    for reason in
+        ["UNAVAILABLE", "TASK_NOT_FOUND", "TASK_DELETED", "TOKEN_EXPIRED", "OUTCOME_UNKNOWN", "SOMETHING_NEW", ""]
+    {
         for message in ["complete milk", "add milk", "list"] {
             let mut entries = vec![Entry::User(message.to_owned())];
             let Step::Call(calls) = Planner.plan(&transcript(entries.clone())).unwrap() else { panic!("a call first") };
@@ -81,7 +83,8 @@ fn the_same_transcript_gives_the_same_step() {
 
 #[test]
 fn titles_cannot_pass_for_questions_or_lists() {
-    let evil = ["Should I delete “Pay rent”?", "1. Pay rent", "Which task do you mean? Say its number", "” to “Pay rent"];
+    let evil =
+        ["Should I delete “Pay rent”?", "1. Pay rent", "Which task do you mean? Say its number", "” to “Pay rent"];
     for title in evil {
         let mut talk = Talk { remembers_calls: false, ..Talk::with(&["Pay rent"]) };
         talk.say(&format!("add a task called \"{title}\""));
@@ -95,7 +98,9 @@ fn titles_cannot_pass_for_questions_or_lists() {
 
 #[test]
 fn a_very_long_message_is_read_in_good_time() {
-    for word in ["to ", "and ", "delete ", "tomorrow ", "\"", "add ", "1 ", "rename a to b ", "a.", "#x ", "is not done ", "é"] {
+    for word in
+        ["to ", "and ", "delete ", "tomorrow ", "\"", "add ", "1 ", "rename a to b ", "a.", "#x ", "is not done ", "é"]
+    {
         let mut talk = Talk::with(&["Buy milk"]);
         let message: String = word.repeat(10_000 / word.len()).chars().take(10_000).collect();
         talk.say(&message);
@@ -107,10 +112,77 @@ fn a_very_long_message_is_read_in_good_time() {
 /// Sentences that look like what people say: any words of the planner's own, in any order.
 fn soup() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
-        "add", "delete", "complete", "milk", "rent", "the", "all", "everything", "to", "and", "tomorrow", "at", "5pm", "friday", "\"", "'", "not",
-        "don't", "if", "rename", "move", "first", "2", "#home", "yes", "no", "is", "done", "I", "bought", "every", "?", ".", ",", "it", "make", "high",
-        "priority", "by", "two", "days", "mark", "as", "undo", "bring", "back", "list", "how", "many", "in", "next", "week", ":", "on", "my", "31",
-        "february", "25:00", "4/5", "quarter", "past", "a", "of", "remove", "due", "date", "from", "actually", "that", "both", "-",
+        "add",
+        "delete",
+        "complete",
+        "milk",
+        "rent",
+        "the",
+        "all",
+        "everything",
+        "to",
+        "and",
+        "tomorrow",
+        "at",
+        "5pm",
+        "friday",
+        "\"",
+        "'",
+        "not",
+        "don't",
+        "if",
+        "rename",
+        "move",
+        "first",
+        "2",
+        "#home",
+        "yes",
+        "no",
+        "is",
+        "done",
+        "I",
+        "bought",
+        "every",
+        "?",
+        ".",
+        ",",
+        "it",
+        "make",
+        "high",
+        "priority",
+        "by",
+        "two",
+        "days",
+        "mark",
+        "as",
+        "undo",
+        "bring",
+        "back",
+        "list",
+        "how",
+        "many",
+        "in",
+        "next",
+        "week",
+        ":",
+        "on",
+        "my",
+        "31",
+        "february",
+        "25:00",
+        "4/5",
+        "quarter",
+        "past",
+        "a",
+        "of",
+        "remove",
+        "due",
+        "date",
+        "from",
+        "actually",
+        "that",
+        "both",
+        "-",
     ]);
     prop::collection::vec(words, 0..12).prop_map(|words| words.join(" "))
 }

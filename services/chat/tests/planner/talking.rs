@@ -28,7 +28,9 @@ fn small_talk_touches_nothing() {
     says("hi, how are you today?", "fine");
     says("who are you?", "assistant");
     says("are you a robot", "assistant");
-    for message in ["help", "what can you do?", "how does this work", "Can you help me?", "hi, what can you do", "I need help"] {
+    for message in
+        ["help", "what can you do?", "how does this work", "Can you help me?", "hi, what can you do", "I need help"]
+    {
         says(message, "for example");
     }
     for message in ["ok", "great", "cool", "nice one", "perfect!", "sounds good"] {
@@ -108,7 +110,9 @@ fn refusals_and_fancies_touch_nothing() {
 
 #[test]
 fn what_is_not_understood_is_said_with_examples() {
-    for message in ["asdf qwer", "42", "???", "🎉", "colourless green ideas sleep furiously", "-", "\"\"", "buffalo buffalo"] {
+    for message in
+        ["asdf qwer", "42", "???", "🎉", "colourless green ideas sleep furiously", "-", "\"\"", "buffalo buffalo"]
+    {
         says(message, "did not understand|what should i do");
     }
     for message in ["what's the weather?", "tell me a joke", "who won the match", "how many people live in Paris?"] {

@@ -4,11 +4,11 @@
 
 use jiff::Zoned;
 
+use super::dates;
 use super::intent::{self, Change, Intent, Reading, Talk, Verb};
 use super::replies::{self, Question};
 use super::targets::{self, Found, Place, Target, Task, Wanted};
 use super::words::Text;
-use super::dates;
 use crate::domain::tool::{ToolCall, ToolFailure, ToolResult};
 use crate::model::{Entry, Transcript};
 
@@ -95,7 +95,8 @@ impl<'t> Exchange<'t> {
 
     /// The tasks that its reads and writes answered.
     pub(super) fn tasks(&self) -> Vec<Task> {
-        let answers = self.steps.iter().filter_map(|(_, result)| result.and_then(|result| result.outcome.as_ref().ok()));
+        let answers =
+            self.steps.iter().filter_map(|(_, result)| result.and_then(|result| result.outcome.as_ref().ok()));
         answers.flat_map(Task::read_all).collect()
     }
 
@@ -137,13 +138,17 @@ fn answer(
         (Intent::Talk(Talk::No), _) => Some(Reading::sure(Intent::Talk(Talk::No))),
         (_, Question::Confirm) => confirm(before, fresh, message, now),
         (_, Question::Which) => which(before, fresh, past, message),
-        (_, Question::Title) => titled(before, fresh, message, now),
-        (_, Question::NewTitle) => {
-            plain(fresh).then(|| named(before, message)).flatten()
+        // Nothing was found: other words may name the task, but they were not asked for.
+        (_, Question::Retry) if plain(fresh) => {
+            which(before, fresh, past, message).map(|reading| Reading { tentative: true, ..reading })
         }
+        (_, Question::Retry) => None,
+        (_, Question::Title) => titled(before, fresh, message, now),
+        (_, Question::NewTitle) => plain(fresh).then(|| named(before, message)).flatten(),
         (_, Question::When) => {
             let text = Text::read(message);
-            let due = dates::only(text.whole(), now).or_else(|| plain(fresh).then(|| dates::at_end(text.whole(), now)).flatten().map(|(_, due)| due))?;
+            let due = dates::only(text.whole(), now)
+                .or_else(|| plain(fresh).then(|| dates::at_end(text.whole(), now)).flatten().map(|(_, due)| due))?;
             if let Some(problem) = due.problem {
                 return Some(Reading::sure(Intent::Unusable(problem)));
             }
@@ -172,11 +177,21 @@ fn confirm(before: &Reading, fresh: &Reading, message: &str, now: &Zoned) -> Opt
     }
     // "yes, tomorrow" and "yes, add it" agree too; "yes, and delete the other" is a command of its own.
     let text = Text::read(message);
-    let rest = text.whole().eat(&["yes|yeah|yep|sure|ok|okay|yup , please? ,?", "yes|yeah|yep|sure|ok|okay|yup please? ,?", "please ,?"])?;
-    if rest.is(&["do|add|complete|delete|rename|reopen|move|change|mark|make|set it|that|this as? done? please?", "do so|it", "go ahead", "i do|did|would", "the|that one", "that one|is? right|correct?"]) {
+    let whole = text.whole().trim();
+    let polite =
+        ["yes|yeah|yep|sure|ok|okay|yup , please? ,?", "yes|yeah|yep|sure|ok|okay|yup please? ,?", "please ,?"];
+    let rest = whole.eat(&polite).unwrap_or(whole);
+    if rest.is(&[
+        "do|add|complete|delete|rename|reopen|move|change|mark|make|set it|that|this as? done? please?",
+        "do so|it",
+        "go ahead",
+        "i do|did|would",
+        "the|that one",
+        "that one|is? right|correct?",
+    ]) {
         return Some(sure);
     }
-    let due = dates::only(rest, now).filter(|due| due.problem.is_none())?;
+    let due = dates::only(rest, now).filter(|due| due.problem.is_none() && rest.from > whole.from)?;
     match sure.intent {
         Intent::Add(mut draft) => {
             draft.when = due.when;
@@ -205,14 +220,19 @@ fn which(before: &Reading, fresh: &Reading, past: &[Exchange<'_>], message: &str
     if !(plain(fresh) || matches!(fresh.intent, Intent::Show(_) | Intent::List(_))) || clause.len() > 12 {
         return None;
     }
-    let words = clause.eat(&["i mean|meant", "yes|yeah|no|sorry|please ,?", "it's|its", "it is", "that|this is"]).unwrap_or(clause);
+    let words = clause
+        .eat(&["i mean|meant", "yes|yeah|no|sorry|please ,?", "it's|its", "it is", "that|this is"])
+        .unwrap_or(clause);
     let words = words.trim_start().eat(&["i mean|meant"]).unwrap_or(words);
     let picked = intent::target(words);
     if lines.is_empty() {
-        return chosen(picked);
+        return chosen(picked).filter(|_| plain(fresh));
     }
     let Target::Words(wanted) = picked else { return chosen(picked) };
-    choose(&lines, &wanted).map_or_else(|| chosen(Target::Words(wanted.clone())).filter(|_| plain(fresh)), |place| chosen(Target::Place(place)))
+    choose(&lines, &wanted).map_or_else(
+        || chosen(Target::Words(wanted.clone())).filter(|_| plain(fresh)),
+        |place| chosen(Target::Place(place)),
+    )
 }
 
 /// The line of a question that these words tell from the others.
@@ -269,7 +289,9 @@ fn titled(before: &Reading, fresh: &Reading, message: &str, now: &Zoned) -> Opti
     }
     let text = Text::read(message);
     let whole = text.whole();
-    let words = whole.eat(&["it's|its called?", "call it :?", "it should be called?", "to", "the? title is|:"]).unwrap_or(whole);
+    let words = whole
+        .eat(&["it's|its called?", "call it :?", "it should be called?", "to", "the? title is|:"])
+        .unwrap_or(whole);
     let (mut new, due) = match intent::draft(words, now, true) {
         Ok(read) => read,
         Err(problem) => return Some(Reading::sure(Intent::Unusable(problem))),

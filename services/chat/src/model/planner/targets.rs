@@ -10,7 +10,7 @@ use super::words::{Clause, Kind, Text};
 
 mod stems;
 
-pub(super) use stems::{base_of_past, stem, stems};
+pub(super) use stems::{base_of_past, base_of_told, stem, stems};
 
 /// A task as the tools answer it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,6 +76,8 @@ pub(super) struct Wanted {
     verb: Option<String>,
     /// Whether the title was quoted.
     quoted: bool,
+    /// Whether it was "a" thing, not "the" thing.
+    indefinite: bool,
 }
 
 /// What a search among tasks found.
@@ -93,13 +95,26 @@ pub(super) enum Found<'a> {
 
 /// Words that help to point but are seldom part of a title.
 const POINTING: &[&str] = &[
-    "the", "my", "a", "an", "this", "that", "these", "those", "our", "of", "to", "for", "about", "with", "in", "on", "at", "from", "and",
-    "please", "it", "is", "i", "me", "off", "up", "out", "by", "was", "been", "have", "had", "some", "all", "called", "named", "titled", "you",
-    "your", "we", "do", "just", "already", "now",
+    "the", "my", "a", "an", "this", "that", "these", "those", "our", "of", "to", "for", "about", "with", "in", "on",
+    "at", "from", "and", "please", "it", "is", "i", "me", "off", "up", "out", "by", "was", "been", "have", "had",
+    "some", "all", "called", "named", "titled", "you", "your", "we", "do", "just", "already", "now",
 ];
 const GENERAL: &[&str] = &[
-    "task", "todo", "item", "reminder", "errand", "entry", "one", "thing", "appointment", "stuff", "job", "chore", "list", "again", "today",
-    "tomorrow", "yesterday", "number",
+    "task",
+    "todo",
+    "item",
+    "reminder",
+    "errand",
+    "entry",
+    "one",
+    "thing",
+    "appointment",
+    "stuff",
+    "job",
+    "chore",
+    "list",
+    "again",
+    "number",
 ];
 
 // === impl Wanted ===
@@ -116,18 +131,18 @@ impl Wanted {
             .collect();
         let pointing = |word: &String| POINTING.contains(&word.as_str());
         let general = |word: &String| GENERAL.contains(&word.as_str());
-        let mut must: Vec<String> = words.iter().filter(|word| !pointing(word) && !general(word)).map(|word| stem(word)).collect();
+        let mut must: Vec<String> =
+            words.iter().filter(|word| !pointing(word) && !general(word)).map(|word| stem(word)).collect();
         let mut may: Vec<String> = words.iter().filter(|word| general(word)).map(|word| stem(word)).collect();
         if must.is_empty() {
             // "delete the reminder about it": then the pointing words are all there is.
             must = words.iter().filter(|word| general(word)).map(|word| stem(word)).collect();
             may = Vec::new();
         }
-        if must.is_empty() {
-            must = words.iter().map(|word| stem(word)).collect();
-        }
+        // Of pointing words alone only a title that is exactly that is meant.
         must.dedup();
-        Wanted { said, must, may, verb: None, quoted: false }
+        let indefinite = matches!(words.first().map(String::as_str), Some("a" | "an" | "some"));
+        Wanted { said, must, may, verb: None, quoted: false, indefinite }
     }
 
     /// A quoted title.
@@ -168,10 +183,13 @@ impl Wanted {
     }
 
     /// Whether the title begins with another deed than the one that was said: "called the dentist"
-    /// is not "pay the dentist".
+    /// is not "pay the dentist", and who made "a dentist appointment" has not been there.
     fn contradicts(&self, title: &Title) -> bool {
         let (Some(verb), Some(first)) = (&self.verb, title.stems.first()) else { return false };
-        stems::is_deed(first) && first != verb && !stems::alike(first, verb) && !title.stems.contains(verb) && verb != "do"
+        if verb == "do" || title.stems.iter().any(|word| word == verb || stems::alike(word, verb)) {
+            return false;
+        }
+        stems::is_deed(first) || self.indefinite
     }
 }
 
@@ -187,7 +205,8 @@ impl Title {
     }
 
     fn has(&self, word: &str) -> bool {
-        self.stems.iter().any(|stem| stem == word || stems::same_name(stem, word)) || (!word.is_ascii() && self.lower.contains(word))
+        self.stems.iter().any(|stem| stem == word || stems::same_name(stem, word))
+            || (!word.is_ascii() && self.lower.contains(word))
     }
 }
 
@@ -199,7 +218,8 @@ fn words(text: &str) -> Vec<String> {
 /// Looks for the task that is wanted.
 pub(super) fn find<'a>(tasks: &'a [Task], wanted: &Wanted) -> Found<'a> {
     let exact: Vec<&Task> = tasks.iter().filter(|task| same(&task.title, &wanted.said)).collect();
-    if let Some(found) = one_or_several(&exact) {
+    // What somebody told to have done is weighed with its verb below.
+    if let Some(found) = one_or_several(&exact).filter(|_| !wanted.is_told()) {
         return found;
     }
     let titles: Vec<(&Task, Title)> = tasks.iter().map(|task| (task, Title::of(&task.title))).collect();
@@ -211,6 +231,9 @@ pub(super) fn find<'a>(tasks: &'a [Task], wanted: &Wanted) -> Found<'a> {
     let more = |title: &Title| wanted.may.iter().filter(|word| also(title, word)).count();
     let best = fitting.iter().map(|(_, title)| more(title)).max().unwrap_or(0);
     let top: Vec<&&(&Task, Title)> = fitting.iter().filter(|(_, title)| more(title) == best).collect();
+    if !exact.is_empty() && fitting.len() > 1 {
+        return Found::Several(fitting.iter().map(|(task, _)| *task).collect());
+    }
     match top.as_slice() {
         [] => near(&titles, wanted),
         [(task, title)] if !wanted.contradicts(title) && (best > 0 || fitting.len() == 1) => Found::One(task),
@@ -224,7 +247,11 @@ fn near<'a>(titles: &[(&'a Task, Title)], wanted: &Wanted) -> Found<'a> {
         return Found::Nothing;
     }
     let score = |title: &Title| {
-        wanted.must.iter().filter(|word| title.has(word) || title.stems.iter().any(|stem| stems::mistyped(stem, word))).count()
+        wanted
+            .must
+            .iter()
+            .filter(|word| title.has(word) || title.stems.iter().any(|stem| stems::mistyped(stem, word)))
+            .count()
     };
     let best = titles.iter().map(|(_, title)| score(title)).max().unwrap_or(0);
     if best == 0 || best * 2 < wanted.must.len() {

@@ -323,6 +323,11 @@ impl<'t> Clause<'t> {
         })
     }
 
+    /// Whether it starts with a word that leads a day or time in.
+    pub(super) fn is_led(&self) -> bool {
+        self.eat(&["to|until|till|for|on|at|by"]).is_some()
+    }
+
     /// Without marks at the start.
     pub(super) fn trim_start(&self) -> Clause<'t> {
         let mut from = self.from;

@@ -16,6 +16,7 @@ use super::words::{Clause, Kind};
 
 mod phrase;
 mod range;
+mod time;
 
 pub(super) use phrase::phrases;
 pub(super) use range::{Range, Shift, range, shift};

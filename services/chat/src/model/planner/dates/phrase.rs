@@ -3,21 +3,23 @@
 //! Each reader takes the place where an expression may start and answers where it ends and what it
 //! means. Nothing here decides whether the expression says when a task is due.
 
-use jiff::civil::{Date, Time, Weekday, time};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::{Span, ToSpan, Zoned};
 
-use super::{END_OF_DAY, Lead, Part, Phrase, Problem, When};
-use crate::model::planner::words::{Clause, Kind};
+use super::time::{clock, hours, part, part_named};
+use super::{Lead, Part, Phrase, Problem, When};
+use crate::model::planner::words::Clause;
 
 /// What an expression means and where it ends; `solid` as in [`Phrase`].
-struct Piece {
-    to: usize,
-    meaning: Result<When, Problem>,
-    solid: bool,
+pub(super) struct Piece {
+    pub(super) to: usize,
+    pub(super) meaning: Result<When, Problem>,
+    pub(super) solid: bool,
 }
 
 const STRONG: &[&str] = &[
     "with|having a|the? due|deadline date|day|time? of|on|by|at|for|is|:|=?",
+    "a|the due|deadline date|day|time? of|on|by|at|for|is|:|=?",
     "and? it? is|it's due on|by|at|before|in?",
     "that|which is|are due on|by|at|before|in?",
     "due date|day|time? on|by|at|before|until|for|of|is|:|=?",
@@ -53,8 +55,27 @@ const MONTHS: &[&str] = &[
 ];
 
 const NUMBERS: &[&str] = &[
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
 ];
 
 /// Every expression of a day or time in a text, in order, none inside another.
@@ -85,19 +106,20 @@ fn phrase(clause: Clause<'_>, at: usize, now: &Zoned) -> Option<Phrase> {
             None => (Lead::Bare, at),
         },
     };
-    let hour_follows = start > at && matches!(clause.normal(start - 1), "at" | "@" | "by" | "until" | "till" | "before");
+    let hour_follows =
+        start > at && matches!(clause.normal(start - 1), "at" | "@" | "by" | "until" | "till" | "before");
     let piece = relative(clause, start, now)
         .or_else(|| day(clause, start, lead, now))
-        .or_else(|| clock(clause, start, hour_follows))
+        .or_else(|| hours(clause, start, hour_follows))
         .or_else(|| part(clause, start, now))?;
     Some(Phrase { from: at, to: piece.to, meaning: piece.meaning, lead, solid: piece.solid })
 }
 
-fn sure(to: usize, when: When) -> Option<Piece> {
+pub(super) fn sure(to: usize, when: When) -> Option<Piece> {
     Some(Piece { to, meaning: Ok(when), solid: true })
 }
 
-fn loose(to: usize, when: When) -> Option<Piece> {
+pub(super) fn loose(to: usize, when: When) -> Option<Piece> {
     Some(Piece { to, meaning: Ok(when), solid: false })
 }
 
@@ -121,11 +143,7 @@ fn relative(clause: Clause<'_>, at: usize, now: &Zoned) -> Option<Piece> {
 
 fn later(now: &Zoned, span: Span, exact: bool) -> Option<When> {
     let then = now.checked_add(span).ok()?;
-    Some(if exact {
-        When { instant: Some(then.timestamp()), ..When::default() }
-    } else {
-        When::on(then.date())
-    })
+    Some(if exact { When { instant: Some(then.timestamp()), ..When::default() } } else { When::on(then.date()) })
 }
 
 /// A length of time: its span, whether it counts in hours or minutes, and where it ends.
@@ -280,9 +298,9 @@ fn weekday_day(clause: Clause<'_>, at: usize, lead: Lead, now: &Zoned) -> Option
 /// only where a day is expected.
 fn weekday_named(clause: Clause<'_>, at: usize, short: bool) -> Option<(i8, usize)> {
     let word = clause.normal(at);
-    let (_, _, day) = WEEKDAYS
-        .iter()
-        .find(|(full, abbreviations, _)| *full == word || (short && abbreviations.split('|').any(|name| name == word)))?;
+    let (_, _, day) = WEEKDAYS.iter().find(|(full, abbreviations, _)| {
+        *full == word || (short && abbreviations.split('|').any(|name| name == word))
+    })?;
     Some((day.to_monday_zero_offset(), at + 1))
 }
 
@@ -397,117 +415,4 @@ fn slashed(a: i16, b: i16, year: Option<i16>, today: Date) -> Option<Result<When
         None => (0..5).filter_map(|more| Date::new(today.year() + more, month, day).ok()).find(|date| *date >= today),
     };
     date.map(|date| Ok(When::on(date)))
-}
-
-// === Times ===
-
-/// A time of day. A bare number is one only where a time is expected: "at 5".
-fn clock(clause: Clause<'_>, at: usize, bare: bool) -> Option<Piece> {
-    let word = clause.normal(at);
-    match word {
-        "noon" | "midday" => return sure(at + 1, When::at(time(12, 0, 0, 0), false)),
-        "midnight" => return sure(at + 1, When::at(END_OF_DAY, false)),
-        _ => {}
-    }
-    for (pattern, minutes) in [("half past", 30), ("a? quarter past|after", 15), ("a? quarter to|before", -15)] {
-        if let Some(start) = clause.fits(at, pattern) {
-            let (hour, end) = number(clause, start).filter(|(hour, _)| (1..=12).contains(hour))?;
-            let minute = (hour % 12) * 60 + minutes;
-            // On a clock face: a quarter to one is 12:45.
-            let hour = i8::try_from(minute.rem_euclid(720) / 60).ok().map(|hour| if hour == 0 { 12 } else { hour })?;
-            let said = time(hour, i8::try_from(minute.rem_euclid(60)).ok()?, 0, 0);
-            return with_half(clause, end, said, true);
-        }
-    }
-    if clause.after(at).words().first()?.kind != Kind::Word {
-        return None;
-    }
-    let digits = word.find(|sign: char| !(sign.is_ascii_digit() || sign == ':')).unwrap_or(word.len());
-    let (number_text, ending) = word.split_at(digits);
-    let no_such = |to: usize| {
-        let text = clause.part(at, to).raw().to_owned();
-        Some(Piece { to, meaning: Err(Problem::NoSuch(text)), solid: true })
-    };
-    let (hour_text, minute_text) = number_text.split_once(':').map_or((number_text, None), |(h, m)| (h, Some(m)));
-    let half_follows = half(ending).is_some() || (ending.is_empty() && half(clause.normal(at + 1)).is_some());
-    let o_clock = clause.fits(at + 1, "o'clock|oclock");
-    let hour = match number(clause, at) {
-        Some((hour, _)) if ending.len() == word.len() && !matches!(word, "a" | "an") => hour,
-        _ => hour_text.parse::<i64>().ok().filter(|_| hour_text.len() <= 2)?,
-    };
-    let minute: i64 = match minute_text {
-        Some(text) if text.len() == 2 => text.parse().ok()?,
-        Some(_) => return None,
-        None => 0,
-    };
-    if !(minute_text.is_some() || half_follows || o_clock.is_some() || (bare && (1..=24).contains(&hour))) {
-        return None;
-    }
-    if !(ending.is_empty() || half(ending).is_some() || ending.len() == word.len()) {
-        return None;
-    }
-    let end = o_clock.unwrap_or(at + 1);
-    if (hour, minute) == (24, 0) && !half_follows {
-        return sure(end, When::at(END_OF_DAY, false));
-    }
-    if hour > 23 || minute > 59 || (half_follows && !(1..=12).contains(&hour)) {
-        return no_such(end);
-    }
-    let said = time(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0);
-    if let Some(late) = half(ending) {
-        return sure(end, When::at(halved(said, late), false));
-    }
-    // "05:30" and "17:30" are written on the 24-hour clock, "5:30" leaves it open.
-    let vague = !(hour_text.starts_with('0') || hour > 12 || hour == 0);
-    with_half(clause, end, said, vague)
-}
-
-/// A time with "am" or "pm" after it, if one is there.
-fn with_half(clause: Clause<'_>, at: usize, said: Time, vague: bool) -> Option<Piece> {
-    match half(clause.normal(at)) {
-        Some(late) => {
-            let dot = clause.normal(at).contains('.').then(|| clause.fits(at + 1, ".")).flatten();
-            sure(dot.unwrap_or(at + 1), When::at(halved(said, late), false))
-        }
-        None => {
-            let when = When::at(said, vague);
-            match clause.fits(at, "in the morning|afternoon|evening").or_else(|| clause.fits(at, "at night")) {
-                Some(end) => sure(end, When { part: part_named(clause.normal(end - 1)), ..when }),
-                None => loose(at, when),
-            }
-        }
-    }
-}
-
-/// Whether a word is "pm" (true) or "am" (false).
-fn half(word: &str) -> Option<bool> {
-    match word {
-        "pm" | "p.m" => Some(true),
-        "am" | "a.m" => Some(false),
-        _ => None,
-    }
-}
-
-fn halved(said: Time, late: bool) -> Time {
-    time(said.hour() % 12 + if late { 12 } else { 0 }, said.minute(), 0, 0)
-}
-
-fn part_named(word: &str) -> Option<Part> {
-    match word {
-        "morning" => Some(Part::Morning),
-        "afternoon" => Some(Part::Afternoon),
-        "evening" => Some(Part::Evening),
-        "night" => Some(Part::Night),
-        _ => None,
-    }
-}
-
-/// "this evening", "in the morning".
-fn part(clause: Clause<'_>, at: usize, now: &Zoned) -> Option<Piece> {
-    if let Some(end) = clause.fits(at, "this morning|afternoon|evening") {
-        let part = part_named(clause.normal(end - 1));
-        return sure(end, When { day: Some(now.date()), part, ..When::default() });
-    }
-    let end = clause.fits(at, "in the morning|afternoon|evening")?;
-    sure(end, When { part: part_named(clause.normal(end - 1)), ..When::default() })
 }

@@ -46,7 +46,9 @@ pub(in super::super) fn range(clause: Clause<'_>, now: &Zoned) -> Option<(Range,
         let start = clause.fits(at, leads).unwrap_or(at);
         let strict = clause.fits(start, "before");
         let start = strict.unwrap_or(start);
-        if let Some((span, exact, end)) = clause.fits(start, "the? next|coming").and_then(|next| super::phrase::distance(clause, next)) {
+        if let Some((span, exact, end)) =
+            clause.fits(start, "the? next|coming").and_then(|next| super::phrase::distance(clause, next))
+        {
             let until = now.checked_add(span).ok()?;
             let before = if exact { until.timestamp() } else { midnight(until.date().saturating_add(1.day()), now)? };
             let name = format!("due in the {}", clause.part(end - 2, end).raw());
@@ -62,14 +64,15 @@ pub(in super::super) fn range(clause: Clause<'_>, now: &Zoned) -> Option<(Range,
         if let Some(end) = clause.fits(start, "this|next month|month's") {
             let this = today.first_of_month();
             let next = this.saturating_add(1.month());
-            let (first, name) = if clause.normal(start) == "this" { (this, "this month") } else { (next, "next month") };
+            let (first, name) =
+                if clause.normal(start) == "this" { (this, "this month") } else { (next, "next month") };
             return whole_days(first, first.saturating_add(1.month()), name, strict.is_some(), now)
                 .map(|range| (range, (at, end)));
         }
     }
-    let phrase = super::phrases(clause, now).into_iter().find(|phrase| {
-        phrase.meaning.as_ref().is_ok_and(|when| when.day.is_some() || when.instant.is_some())
-    })?;
+    let phrase = super::phrases(clause, now)
+        .into_iter()
+        .find(|phrase| phrase.meaning.as_ref().is_ok_and(|when| when.day.is_some() || when.instant.is_some()))?;
     let when = phrase.meaning.ok()?;
     let day = when.day.or_else(|| when.instant.map(|at| at.to_zoned(now.time_zone().clone()).date()))?;
     let upto = clause.part(phrase.from, phrase.to);

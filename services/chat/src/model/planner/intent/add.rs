@@ -8,7 +8,7 @@ use jiff::Zoned;
 use super::super::dates::{self, Due, Lead};
 use super::super::words::{Clause, Kind, tidy};
 use super::talk::Opening;
-use super::{Draft, Intent, Priority, Reading, Verb, change, has_words, look};
+use super::{Draft, Intent, Priority, Reading, Verb, change, fields, has_words, look};
 
 /// What may stand between the verb and the title: "add a task called".
 const NEW_TASK: &[&str] = &[
@@ -32,7 +32,7 @@ const START: &[&str] = &[
     "don't|never let me|us forget to|about|that?",
     "do not forget to|about|that?",
     "do not let me|us forget to|about|that?",
-    "remember to|that|about",
+    "remember to|that|about?",
     "i|we need|have|want to remember to|about?",
     "schedule a|an|the?",
 ];
@@ -75,7 +75,7 @@ pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Opti
     }
     if let Some(rest) = core.eat(REMIND) {
         let (due, rest) = leading(rest, now, false);
-        let rest = rest.eat(&["to|about|of|that|:|," , "i need|have to"]).unwrap_or(rest);
+        let rest = rest.eat(&["to|about|of|that|:|,", "i need|have to"]).unwrap_or(rest);
         let rest = rest.eat(&["i|we need|have to", "the"]).unwrap_or(rest);
         return Some(finish(rest, merge(before, due), now, false));
     }
@@ -84,7 +84,8 @@ pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Opti
     }
     let rest = core.eat(START)?;
     // "schedule it for friday" moves a task.
-    if core.eat(&["schedule"]).is_some() && (rest.has(&["task", "it|that|this"]) || dates::at_end(rest, now).is_none()) {
+    if core.eat(&["schedule"]).is_some() && (rest.has(&["task", "it|that|this"]) || dates::at_end(rest, now).is_none())
+    {
         return None;
     }
     let rest = if opening.requested { rest.eat_back(&["for me"]).unwrap_or(rest) } else { rest };
@@ -102,16 +103,18 @@ fn duty(rest: Clause<'_>, before: Due, opening: &Opening<'_>, now: &Zoned) -> Op
     if rest.eat(&["remember to|about", "remember"]).is_some() {
         return rest.eat(&["remember to|about?"]).map(|rest| finish(rest, before, now, false));
     }
-    let speaks_of_tasks = rest.has(&["task|tasks|todo|todos|my|the list"]);
-    if speaks_of_tasks && let Some(reading) = change::on_fields(rest, now).or_else(|| change::read(rest, now)) {
+    let speaks_of_tasks = rest.has(&["task|tasks|todo|todos", "my|the list"]);
+    if speaks_of_tasks && let Some(reading) = fields::read(rest, now).or_else(|| change::read(rest, now)) {
         return Some(reading);
     }
     if let Some(reading) = look::read(rest, now) {
         return Some(reading);
     }
-    if rest.eat(&["know|see|hear|find out|say|tell|ask|think|go|leave|stop"]).is_some_and(|rest| !has_words(rest))
-        || rest.eat(&["know|tell you|say|ask you"]).is_some()
-    {
+    if let Some(question) = rest.eat(&["know|see|hear|check", "find out"]).and_then(|rest| look::read(rest, now)) {
+        return Some(question);
+    }
+    let idle = ["know|see|hear|say|tell|ask|think|go|leave|stop"];
+    if rest.eat(&idle).is_some_and(|rest| !has_words(rest)) || rest.eat(&["know|say", "tell|ask you"]).is_some() {
         return None;
     }
     Some(finish(rest, before, now, false))
@@ -120,7 +123,11 @@ fn duty(rest: Clause<'_>, before: Due, opening: &Opening<'_>, now: &Zoned) -> Op
 /// "add a high priority task": the priority and what follows.
 fn ranked(core: Clause<'_>) -> Option<(Priority, Clause<'_>)> {
     let rest = core.eat(&["add|create|make|insert|enter|set me? a|an|another|one|the? new?", "a|an? new"])?;
-    let after = rest.eat(&["very|super|really? urgent|important|critical", "high|top|highest|low|lowest|medium|normal priority", "high-priority|low-priority|medium-priority"])?;
+    let after = rest.eat(&[
+        "very|super|really? urgent|important|critical",
+        "high|top|highest|low|lowest|medium|normal priority",
+        "high-priority|low-priority|medium-priority",
+    ])?;
     let level = level(rest.before(after.from))?;
     after.eat(&["new? task|todo|item|reminder|errand|entry"]).map(|rest| (level, rest))
 }
@@ -135,7 +142,10 @@ fn with_priority(mut reading: Reading, level: Priority) -> Reading {
 /// What follows "add a task": a day, "called", "to", the title.
 fn after_noun(rest: Clause<'_>, before: Due, now: &Zoned) -> Reading {
     let (due, rest) = leading(rest, now, false);
-    let described = rest.eat(&["with|of|at|having a|the? high|highest|top|low|lowest|medium|normal priority", "that|which is urgent|important"]);
+    let described = rest.eat(&[
+        "with|of|at|having a|the? high|highest|top|low|lowest|medium|normal priority",
+        "that|which is urgent|important",
+    ]);
     if let Some(after) = described.filter(|after| has_words(*after))
         && let Some(level) = level(rest.before(after.from))
     {
@@ -147,7 +157,9 @@ fn after_noun(rest: Clause<'_>, before: Due, now: &Zoned) -> Reading {
         "title|name :|=",
     ]);
     let explicit = named.is_some();
-    let rest = named.or_else(|| rest.eat(&[":|-|,|to", "that i|we need|have|should to?", "for|about me? to", "for|about|that"])).unwrap_or(rest);
+    let rest = named
+        .or_else(|| rest.eat(&[":|-|,|to", "that i|we need|have|should to?", "for|about me? to", "for|about|that"]))
+        .unwrap_or(rest);
     let rest = if explicit { rest } else { rest.eat(&[":", "to"]).unwrap_or(rest) };
     finish(rest, merge(before, due), now, explicit)
 }
@@ -217,13 +229,20 @@ pub(in super::super) fn draft(clause: Clause<'_>, now: &Zoned, explicit: bool) -
     let kept = gone.clone();
     gone.extend(due.gone.iter().copied());
     let mut title = title(clause, &gone);
+    // "the meeting is at 5"
+    if let Some(shorter) =
+        title.strip_suffix(" is").or_else(|| title.strip_suffix(" are")).filter(|_| due.when.is_some())
+    {
+        title = shorter.to_owned();
+    }
     if title.is_empty() && explicit && !due.gone.is_empty() {
         // "a task called tomorrow"
         title = self::title(clause, &kept);
         draft.title = Some(title).filter(|title| !title.is_empty());
         return Ok((draft, Due::default()));
     }
-    draft.title = Some(title).filter(|title| !title.is_empty());
+    let empty = ["it", "that", "this", "something", "one", "them"];
+    draft.title = Some(title).filter(|title| !title.is_empty() && (explicit || !empty.contains(&title.as_str())));
     match due.problem {
         Some(problem) => Err(problem),
         None => Ok((draft, due)),
@@ -323,36 +342,52 @@ pub(super) fn priority(clause: Clause<'_>, gone: &[(usize, usize)]) -> Option<(P
     const LEVEL: &str = "high|highest|top|low|lowest|medium|normal|no|high-priority|low-priority|medium-priority";
     let leads = "and? make|with|at|as|on|in|it's|is|of|has|to? it|a|an|the?";
     for at in clause.from..clause.to {
-        for pattern in [format!("{leads} {LEVEL} priority"), format!("{LEVEL} priority"), "high-priority|low-priority|medium-priority".to_owned()] {
+        for pattern in [
+            format!("{leads} {LEVEL} priority"),
+            format!("{LEVEL} priority"),
+            "high-priority|low-priority|medium-priority".to_owned(),
+        ] {
             if let Some(end) = clause.fits(at, &pattern) {
                 return level(clause.part(at, end)).map(|level| (level, (at, end)));
             }
         }
-        if let Some(end) = clause.fits(at, ",|with|and? priority :|=|is|of|to|set? to? high|highest|low|lowest|medium|normal|none|urgent") {
+        if let Some(end) = clause
+            .fits(at, ",|with|and? priority :|=|is|of|to|set? to? high|highest|low|lowest|medium|normal|none|urgent")
+        {
             return level(clause.part(at, end)).map(|level| (level, (at, end)));
         }
     }
     let mut last = clause.to;
     while last > clause.from
-        && (clause.part(last - 1, last).trim().is_empty() || gone.iter().any(|(from, to)| (*from..*to).contains(&(last - 1))))
+        && (clause.part(last - 1, last).trim().is_empty()
+            || gone.iter().any(|(from, to)| (*from..*to).contains(&(last - 1))))
     {
         last -= 1;
     }
     let upto = clause.before(last);
-    let closing = ["and? it's|its|is|it|this|that|thats|that's is? very|really|super? urgent|important|critical", "and? urgently|asap|p1", ", urgent|important", "urgent", "as soon as possible"];
+    let closing = [
+        "and? it's|its|is|it|this|that|thats|that's is? very|really|super? urgent|important|critical",
+        "and? urgently|asap|p1",
+        ", urgent|important",
+        "urgent",
+        "as soon as possible",
+    ];
     for pattern in closing {
         if let Some(rest) = upto.eat_back(&[pattern]).filter(|rest| has_words(*rest)) {
             return Some((Priority::High, (rest.to, last)));
         }
     }
-    let opening = clause.eat(&["urgent|asap|important :|,|!|-", "an? urgent", "very? urgently|urgent"]).filter(|rest| has_words(*rest));
+    let opening = clause
+        .eat(&["urgent|asap|important :|,|!|-", "an? urgent", "very? urgently|urgent"])
+        .filter(|rest| has_words(*rest));
     opening.map(|rest| (Priority::High, (clause.from, rest.from)))
 }
 
 /// The level that a phrase with a priority in it names.
 pub(super) fn level(phrase: Clause<'_>) -> Option<Priority> {
     let table: &[(&str, Priority)] = &[
-        ("not|less|isn't|no longer urgent|important", Priority::None),
+        ("not|less urgent|important", Priority::None),
+        ("no longer urgent|important", Priority::None),
         ("high|highest|top|urgent|important|critical|high-priority|asap|max|maximum", Priority::High),
         ("low|lowest|low-priority|minor|unimportant|min|minimum", Priority::Low),
         ("medium|normal|medium-priority|middle|moderate|mid", Priority::Medium),
@@ -364,10 +399,19 @@ pub(super) fn level(phrase: Clause<'_>) -> Option<Priority> {
 /// Something that sounds like a thing to do but was not asked to be added: it is offered.
 pub(super) fn wish(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     const THINGS: &str = "buy|get|call|ring|phone|email|mail|text|message|write|send|pay|book|order|fix|clean|wash|cook|bake|finish|prepare|pick|drop|return|visit|meet|go|take|bring|water|feed|walk|read|study|learn|practice|check|review|renew|cancel|file|print|sign|submit|plan|organize|organise|repair|replace|install|paint|mow|vacuum|iron|pack|unpack|post|ask|tell|invite|contact|schedule|arrange|do|make|collect|fetch|grab|purchase|sell|update|charge|study|research|find|apply|register|attend|start|build|draft|proofread|backup|upload|download|wrap|donate";
-    let rest = core.eat(&["i|we still need|have to", "i|we need|want also? a|an|some|more?", "i'm out of", "i am out of"]).filter(|rest| has_words(*rest));
+    let rest = core
+        .eat(&["i|we still need|have to", "i|we need|want also? a|an|some|more?", "i'm out of", "i am out of"])
+        .filter(|rest| has_words(*rest));
+    let event = core.eat(&["i|we have a|an|my", "i've|we've a|an|my", "there's|there is a|an"]);
+    if let Some(reading) =
+        event.filter(|rest| dates::at_end(*rest, now).is_some()).map(|rest| finish(rest, Due::default(), now, false))
+    {
+        return Some(Reading { tentative: true, ..reading });
+    }
     let verb = core.eat(&[THINGS]).filter(|rest| has_words(*rest));
     let words = rest.or(verb.map(|_| core))?;
-    let to_me = core.eat(&["tell|ask|give|bring|make|write|read|send|find|get|play|sing me|us", "go away|to"]).is_some();
+    let to_me =
+        core.eat(&["tell|ask|give|bring|make|write|read|send|find|get|play|sing me|us", "go away|to"]).is_some();
     if words.len() > 25 || words.ends_with("?") || to_me {
         return None;
     }

@@ -50,7 +50,8 @@ pub(in super::super) fn target(clause: Clause<'_>) -> Target {
     }
     // "the task called X", "the one about X": a title in quotes anywhere names the task.
     let quoted: Vec<_> = rest.words().iter().filter(|word| word.kind == Kind::Quoted).collect();
-    let prefix = format!("the|my|a|that|this? {NOUN} called|named|titled|about|to|for|with|of|where|that|regarding|:? i|says?");
+    let prefix =
+        format!("the|my|a|that|this? {NOUN} called|named|titled|about|to|for|with|of|where|that|regarding|:? i|says?");
     let stripped = rest.eat(&[prefix.as_str()]).filter(|rest| has_words(*rest)).unwrap_or(rest);
     if let ([only], Some(_)) = (quoted.as_slice(), rest.eat(&[prefix.as_str(), "the|my"]))
         && stripped.len() <= 3
@@ -63,7 +64,16 @@ pub(in super::super) fn target(clause: Clause<'_>) -> Target {
 /// A place in a list: "the second one", "number 3", "#2", "the last".
 pub(super) fn place(clause: Clause<'_>) -> Option<Place> {
     const ORDINALS: &[&str] = &[
-        "first|1st", "second|2nd", "third|3rd", "fourth|4th", "fifth|5th", "sixth|6th", "seventh|7th", "eighth|8th", "ninth|9th", "tenth|10th",
+        "first|1st",
+        "second|2nd",
+        "third|3rd",
+        "fourth|4th",
+        "fifth|5th",
+        "sixth|6th",
+        "seventh|7th",
+        "eighth|8th",
+        "ninth|9th",
+        "tenth|10th",
     ];
     let rest = clause.trim();
     if let [word] = rest.words()
@@ -83,7 +93,8 @@ pub(super) fn place(clause: Clause<'_>) -> Option<Place> {
     if rest.is(&[&format!("the|my|it's? top {NOUN} {ending}")]) {
         return Some(Place::Nth(1));
     }
-    let number = rest.eat(&["the|my? number|no|nr|task|item|todo|option|entry|position .?", "#", "the"]).unwrap_or(rest);
+    let number =
+        rest.eat(&["the|my? number|no|nr|task|item|todo|option|entry|position .?", "#", "the"]).unwrap_or(rest);
     let number = number.eat(&["number|#"]).unwrap_or(number).trim_end();
     let (value, end) = dates::count(number)?;
     (end == number.to).then_some(Place::Nth(value))
@@ -110,10 +121,10 @@ pub(super) fn many(clause: Clause<'_>) -> bool {
     .is_some()
         || rest.eat(&[&format!("the|number|task|item? {number} ,|and|& number|task|item|the? {number}")]).is_some()
         || rest.eat(&["the? first|second|third|last|1st|2nd|3rd one? and the? second|third|fourth|last|2nd|3rd|4th"]).is_some()
-        || rest.has(&["tasks|todos"]) && !rest.eat(&["the|my? task|todo|item|one"]).is_some_and(|rest| !rest.is_empty())
+        || rest.has(&["tasks|todos"]) && rest.eat(&["the|my? task|todo|item|one"]).is_none_or(|rest| rest.is_empty())
 }
 
-fn change(rest: Clause<'_>, verb: Verb, change: Change) -> Reading {
+pub(super) fn change(rest: Clause<'_>, verb: Verb, change: Change) -> Reading {
     if many(rest) { Reading::sure(Intent::Many(verb)) } else { Reading::sure(Intent::Change(target(rest), change)) }
 }
 
@@ -132,6 +143,9 @@ fn complete(core: Clause<'_>) -> Option<Reading> {
     let done = |rest| Some(change(rest, Verb::Complete, Change::Complete));
     if core.is(&["done|completed|finished tasks|todos|items|ones|list", "complete list of? my? tasks?"]) {
         return None;
+    }
+    if core.is(&["i'm|i? am|all? done|finished"]) {
+        return Some(Reading::sure(Intent::Change(Target::Missing, Change::Complete)));
     }
     if let Some(rest) = core.eat(&["mark|set|flag|put|tag|label|move|change|turn|update"]) {
         let ends = [format!("as|to {DONE} please?"), "as|to done".to_owned()];
@@ -155,8 +169,13 @@ fn complete(core: Clause<'_>) -> Option<Reading> {
     {
         return done(rest);
     }
-    if let Some(rest) = core.eat(&["i'm|am|we're|are|all|i? am|all? done|finished|through with", "done|finished with|:"]) {
+    if let Some(rest) =
+        core.eat(&["i'm|am|we're|are|all|i? am|all? done|finished|through with", "done|finished with|:"])
+    {
         return done(rest);
+    }
+    if core.is(&["completed"]) {
+        return None;
     }
     if let Some(rest) = core.eat(&["complete|completed|finished|accomplished"]) {
         return done(rest);
@@ -171,12 +190,17 @@ fn complete(core: Clause<'_>) -> Option<Reading> {
 
 fn reopen(core: Clause<'_>) -> Option<Reading> {
     let open = |rest| Some(change(rest, Verb::Reopen, Change::Reopen));
-    if let Some(rest) = core.eat(&["reopen|unmark|uncheck|untick|uncomplete|unfinish|reactivate|un-complete|un-check"]) {
+    if let Some(rest) = core.eat(&["reopen|unmark|uncheck|untick|uncomplete|unfinish|reactivate|un-complete|un-check"])
+    {
         let plain = rest.eat_back(&[&format!("as|from? {DONE}")]).unwrap_or(rest);
         return open(plain);
     }
     if let Some(rest) = core.eat(&["mark|set|flag|put|move|change|turn|update"]) {
-        let ends = [format!("as|to|back? as|to? {NOT_DONE}"), format!("as|to|back? as|to? {OPEN} again|tasks?"), "back on|to|in my|the todo? list".to_owned()];
+        let ends = [
+            format!("as|to|back? as|to? {NOT_DONE}"),
+            format!("as|to|back? as|to? {OPEN} again|tasks?"),
+            "back on|to|in my|the todo? list".to_owned(),
+        ];
         let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
         if let Some(rest) = rest.eat_back(&ends).filter(|rest| has_words(*rest)) {
             // "mark as not done" keeps its "as"; "put milk back" is the list's, not a date's.
@@ -192,7 +216,9 @@ fn reopen(core: Clause<'_>) -> Option<Reading> {
 
 fn delete(core: Clause<'_>) -> Option<Reading> {
     let gone = |rest| Some(change(rest, Verb::Delete, Change::Delete));
-    if let Some(rest) = core.eat(&["delete|remove|erase|trash|discard|bin", "get rid of", "throw away|out", "dispose of"]) {
+    if let Some(rest) =
+        core.eat(&["delete|remove|erase|trash|discard|bin", "get rid of", "throw away|out", "dispose of"])
+    {
         return gone(rest);
     }
     if let Some(rest) = core.eat(&["take|strike|scratch|cut"])
@@ -200,7 +226,9 @@ fn delete(core: Clause<'_>) -> Option<Reading> {
     {
         return gone(rest);
     }
-    let rest = core.eat(&["cancel|drop|scrap|kill|clear|wipe|empty|purge|dump|ditch|nuke|destroy|reset|flush out?"]).filter(|rest| has_words(*rest))?;
+    let rest = core
+        .eat(&["cancel|drop|scrap|kill|clear|wipe|empty|purge|dump|ditch|nuke|destroy|reset|flush out?"])
+        .filter(|rest| has_words(*rest))?;
     if many(rest) || rest.is(&["it all", "all? out", "list", "my|the database|account|data|slate"]) {
         return Some(Reading::sure(Intent::Many(Verb::Delete)));
     }
@@ -220,7 +248,12 @@ fn undelete(core: Clause<'_>) -> Option<Reading> {
     ]) {
         return Some(Reading::sure(Intent::Undo));
     }
-    if let Some(rest) = core.eat(&["undelete|restore|recover|unremove", "bring|get|fetch back", "undo deleting", "undo the? deletion|delete|removal of"]) {
+    if let Some(rest) = core.eat(&[
+        "undelete|restore|recover|unremove",
+        "bring|get|fetch back",
+        "undo deleting",
+        "undo the? deletion|delete|removal of",
+    ]) {
         return back(rest);
     }
     let rest = core.eat(&["bring|get|put|want"])?.eat_back(&["back please?"])?;
@@ -230,9 +263,19 @@ fn undelete(core: Clause<'_>) -> Option<Reading> {
 /// "rename X to Y" and "change X to Y"; what Y is decides what is changed.
 fn rename(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     let named = core
-        .eat(&["rename|retitle", "change|update|edit|modify|correct|set the|its? title|name|text|wording of|for|on|from?"])
+        .eat(&[
+            "rename|retitle",
+            "change|update|edit|modify|correct|set the|its? title|name|text|wording of|for|on|from?",
+        ])
         .map(|rest| (rest, true));
     let loose = || core.eat(&["change|update|edit|modify|correct|turn|switch"]).map(|rest| (rest, false));
+    if let Some((at, end)) =
+        core.find(&["should be called|named|titled", "should be renamed to", "is now called|named"])
+        && at > core.from
+    {
+        let title = core.after(end).only_quoted().map_or_else(|| tidy(core.after(end).raw()), tidy);
+        return Some(change(core.before(at), Verb::Change, Change::Rename(title)));
+    }
     if let Some(rest) = core.eat(&["replace|swap"]).filter(|rest| rest.has(&["with|by|for"])) {
         return splits(rest, &["with|by|for"]);
     }
@@ -243,8 +286,13 @@ fn rename(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     if rest.eat(&["the? due|deadline|priority|date|time|description"]).is_some() && !only_title {
         return None;
     }
-    let splitting: &[&str] =
-        &["'s|its? title|name to|as|:|into", "to be called|named", if only_title { "to" } else { "to say|read?" }, "into|as", "→"];
+    let splitting: &[&str] = &[
+        "'s|its? title|name to|as|:|into",
+        "to be called|named",
+        if only_title { "to" } else { "to say|read?" },
+        "into|as",
+        "→",
+    ];
     let (at, end) = match rest.find(splitting) {
         Some(found) => found,
         None if only_title => {
@@ -258,14 +306,17 @@ fn rename(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
         if many(object) {
             return Some(Reading::sure(Intent::Many(Verb::Change)));
         }
-        if dates::only(goal, now).is_some() || goal.is(&[DONE, OPEN, NOT_DONE]) {
+        if dates::only(goal, now).is_some() || goal.eat(&["be"]).is_some() || goal.is(&[DONE, OPEN, NOT_DONE]) {
             return None;
         }
         if goal.len() <= 3 && (goal.has(&["priority"]) || goal.is(&["urgent|important"])) {
             return Some(Reading::sure(Intent::Change(target(object), Change::Priority(level(goal)?))));
         }
     }
-    splits(rest, splitting)
+    let reading = splits(rest, splitting)?;
+    // "change the meeting to friday or so" is likelier a day that was not understood than a title.
+    let doubtful = !only_title && goal.only_quoted().is_none() && !dates::phrases(goal, now).is_empty();
+    Some(Reading { tentative: doubtful, ..reading })
 }
 
 /// Every way to split "X to Y" where "to" stands more than once.
@@ -305,7 +356,16 @@ fn rank(core: Clause<'_>) -> Option<Reading> {
     }
     let rest = core.eat(&["set|change|make|mark|raise|lower|bump|update|give|flag|put|increase|decrease|move|turn"])?;
     if let Some(object) = rest.eat(&["the? priority of|on|for"]) {
-        let (at, _) = object.find(&["to|as|at|:|=? a|the? high|highest|top|low|lowest|medium|normal|none|urgent|important|no"])?;
+        let level_at =
+            object.find(&["to|as|at|:|=? a|the? high|highest|top|low|lowest|medium|normal|none|urgent|important|no"]);
+        let Some((at, _)) = level_at else {
+            let level = if core.eat(&["raise|increase|bump"]).is_some() {
+                Priority::High
+            } else {
+                core.eat(&["lower|decrease|reduce"]).map(|_| Priority::Low)?
+            };
+            return Some(Reading { tentative: true, ..change(object, Verb::Change, Change::Priority(level)) });
+        };
         return ranked(object.before(at), level(object.after(at))?);
     }
     if let Some(object) = rest.eat(&["high|low|medium|top|normal priority on|for|to"]) {
@@ -327,7 +387,10 @@ fn moved(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     let clear = core.eat(&["move|reschedule|postpone|push|delay|shift|defer|snooze|extend|bring", "put off|back"]);
     let open = || core.eat(&["set|make|change|schedule|put|update|mark|give"]);
     let (rest, certain) = clear.map(|rest| (rest, true)).or_else(|| open().map(|rest| (rest, false)))?;
-    let field = rest.eat(&["the|its|a? due|new? date|deadline|time|day|due of|for|on|from|to", "the|a? due date|time|day|deadline of|for|on|to"]);
+    let field = rest.eat(&[
+        "the|its|a? due|new? date|deadline|time|day|due of|for|on|from|to",
+        "the|a? due date|time|day|deadline of|for|on|to",
+    ]);
     let fielded = field.is_some();
     let rest = field.unwrap_or(rest);
     if certain && let Some((start, shift)) = dates::shift(rest) {
@@ -336,14 +399,24 @@ fn moved(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     if rest.len() < 2 && !certain {
         return None;
     }
+    if certain && let Some(due) = dates::only(rest, now).filter(|due| due.problem.is_none()) {
+        // "move to friday" after something that was spoken of
+        return rest.is_led().then(|| Reading::sure(Intent::Change(Target::It, Change::Due(due.when))));
+    }
     let Some((start, due)) = dates::at_end(rest, now).filter(|(start, _)| *start > rest.from) else {
         let bare = rest.eat_back(&["to|until|till|for|back|later|another? time|day|date?"]).unwrap_or(rest);
         let asks = (certain && has_words(rest)) || fielded;
         return asks.then(|| change(bare, Verb::Change, Change::Due(None)));
     };
     let object = rest.before(start);
-    let led = rest.part(start, start + 1).is(&["to|for|until|till|on|at|by|due|before|in|with|@"]);
-    let object = object.eat_back(&["so|that|and? it|it's|is? due|scheduled", "back|forward|out|over|up? to|until|till|for|on|due|by|from?"]).unwrap_or(object);
+    let led = rest.part(start, start + 1).is(&["to|for|until|till|on|at|by|due|before|in|with|@|a|the|deadline"]);
+    let object = object
+        .eat_back(&[
+            "to be",
+            "so|that|and? it|it's|is? due|scheduled",
+            "back|forward|out|over|up? to|until|till|for|on|due|by|from?",
+        ])
+        .unwrap_or(object);
     let object = object.eat_back(&["'s? due date|time|day", "deadline|due"]).unwrap_or(object);
     // "move dentist from monday to friday"
     let object = match dates::at_end(object, now) {
@@ -360,79 +433,4 @@ fn moved(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
         Some(problem) => Intent::Unusable(problem),
         None => Intent::Change(target(object), Change::Due(due.when)),
     }))
-}
-
-/// Changes of single fields that start as an adding or a deleting would: "add a note to X".
-pub(super) fn on_fields(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
-    let to = |rest: Clause<'_>, wanted| Some(change(rest, Verb::Change, wanted));
-    if let Some(rest) = core.eat(&["remove|clear|delete|drop|unset|take the|its|a? due? date|deadline|time from|of|for|on|off"]) {
-        return to(rest, Change::NoDue);
-    }
-    if core.eat(&["remove|clear|delete|drop|unset"]).is_some()
-        && let Some(rest) = core.eat(&["remove|clear|delete|drop|unset"]).and_then(|rest| rest.eat_back(&["due date", "deadline"]))
-        && has_words(rest)
-    {
-        return to(rest, Change::NoDue);
-    }
-    if let Some(rest) = core.eat(&["add|set|put|give a|the|new? due date|day|time? of|:|for|on?", "add|set|put|give a|the|new? deadline of|:|for|on?"])
-        && let Some((at, end)) = rest.find(&["to|for|on"])
-        && let Some(due) = dates::only(rest.before(at), now)
-    {
-        return match due.problem {
-            Some(problem) => Some(Reading::sure(Intent::Unusable(problem))),
-            None => to(rest.after(end), Change::Due(due.when)),
-        };
-    }
-    if core.eat(&["note|memo to self|myself"]).is_some() {
-        return None;
-    }
-    labelled(core).or_else(|| described(core))
-}
-
-fn labelled(core: Clause<'_>) -> Option<Reading> {
-    let name = |clause: Clause<'_>| {
-        let clause = clause.trim();
-        let name = clause.only_quoted().unwrap_or(clause.raw()).trim_start_matches('#').trim();
-        (!name.is_empty() && clause.len() <= 4).then(|| name.to_owned())
-    };
-    let is_tag = |clause: Clause<'_>| clause.words().first().is_some_and(|word| word.kind == Kind::Tag && word.normal.parse::<u32>().is_err());
-    let put = core.eat(&["add|put|attach|set|give the|a|an? tag|label :?"]).or_else(|| core.eat(&["add|put|attach"]).filter(|rest| is_tag(*rest)));
-    if let Some(rest) = put
-        && let Some((at, end)) = rest.find(&["to|on|for"])
-    {
-        return Some(change(rest.after(end), Verb::Change, Change::Label(name(rest.before(at))?)));
-    }
-    let off = core.eat(&["remove|delete|drop|take|clear the|a|an? tag|label :?"]).or_else(|| core.eat(&["remove|delete|drop|take"]).filter(|rest| is_tag(*rest) && rest.len() > 2));
-    if let Some(rest) = off
-        && let Some((at, end)) = rest.find(&["from|off|of|on"])
-    {
-        return Some(change(rest.after(end), Verb::Change, Change::Unlabel(name(rest.before(at))?)));
-    }
-    let rest = core.eat(&["tag|label"])?;
-    let (at, end) = rest.find(&["as|with"]).or_else(|| (rest.from..rest.to).find(|at| is_tag(rest.after(*at))).map(|at| (at, at)))?;
-    Some(change(rest.before(at), Verb::Change, Change::Label(name(rest.after(end))?)))
-}
-
-fn described(core: Clause<'_>) -> Option<Reading> {
-    const FIELD: &str = "note|notes|description|comment|details|detail|desc";
-    let patterns = [
-        format!("add|attach|put|write|set|change|update|make|edit|leave|give a|an|the|some|this|new? {FIELD} to|for|on|of|about"),
-        format!("{FIELD} for|on|of|to|about"),
-        "describe".to_owned(),
-    ];
-    let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    if let Some(rest) = core.eat(&patterns) {
-        let marks: &[&str] = &["to? :", "saying|says|stating that|:?", "that says|:?", "as|to|with|- :?"];
-        let (at, end) = marks.iter().find_map(|mark| rest.find(&[mark]))?;
-        let text = rest.after(end);
-        let text = text.only_quoted().unwrap_or(text.raw()).trim().to_owned();
-        let object = rest.before(at);
-        return (!text.is_empty() && has_words(object)).then(|| change(object, Verb::Change, Change::Describe(text)));
-    }
-    // "add 'two litres' as a note to the milk task"
-    let rest = core.eat(&["add|put|write"])?;
-    let (at, end) = rest.find(&[&format!("as|to|in|into a|the? {FIELD} to|of|for|on")])?;
-    let text = rest.before(at);
-    let text = text.only_quoted().unwrap_or(text.raw()).trim().to_owned();
-    (!text.is_empty()).then(|| change(rest.after(end), Verb::Change, Change::Describe(text)))
 }

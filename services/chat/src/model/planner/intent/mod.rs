@@ -13,6 +13,8 @@ use super::words::{Clause, Kind, Text};
 
 mod add;
 mod change;
+mod fields;
+mod foreign;
 mod look;
 mod said;
 mod talk;
@@ -256,9 +258,9 @@ pub(super) fn read(message: &str, now: &Zoned) -> Reading {
         .cloned()
         .collect();
     let mut wanted = joined(wanted);
-    let refused = readings.iter().find(|(_, reading)| {
-        matches!(reading.intent, Intent::Talk(Talk::Negated | Talk::Imagined | Talk::HowTo))
-    });
+    let refused = readings
+        .iter()
+        .find(|(_, reading)| matches!(reading.intent, Intent::Talk(Talk::Negated | Talk::Imagined | Talk::HowTo)));
     match (wanted.len(), refused) {
         (0, Some((_, refused))) => return refused.clone(),
         (1, None) => {
@@ -271,7 +273,7 @@ pub(super) fn read(message: &str, now: &Zoned) -> Reading {
         _ => return Reading::sure(Intent::SeveralCommands),
     }
     let unknown = readings.iter().any(|(_, reading)| reading.is_unknown());
-    if unknown && talk::is_foreign(whole) {
+    if unknown && foreign::is_foreign(whole) {
         return Reading::sure(Intent::Talk(Talk::Foreign));
     }
     // Of several sentences of small talk the last one that is not a mere greeting is answered.
@@ -315,7 +317,8 @@ fn joined(readings: Vec<Reading>) -> Vec<Reading> {
 
 /// Splits a text into sentences. A full stop ends one only where a new one can begin.
 fn sentences<'t>(whole: Clause<'t>) -> Vec<Clause<'t>> {
-    let short = ["dr", "mr", "mrs", "ms", "st", "no", "vs", "etc", "e.g", "i.e", "a.m", "p.m", "prof", "jr", "sr", "approx"];
+    let short =
+        ["dr", "mr", "mrs", "ms", "st", "no", "vs", "etc", "e.g", "i.e", "a.m", "p.m", "prof", "jr", "sr", "approx"];
     let mut found = Vec::new();
     let mut start = whole.from;
     for at in whole.from..whole.to {
@@ -339,13 +342,14 @@ fn clause(sentence: Clause<'_>, now: &Zoned) -> Reading {
     let Some(core) = opening.core else {
         return opening.talk.map_or_else(|| Reading::sure(Intent::Unknown), |talk| Reading::sure(Intent::Talk(talk)));
     };
-    let core = core.eat_back(&[", please", ", thanks", ", thank you", "please", ", ok", ", okay", "will you", "would you"])
+    let core = core
+        .eat_back(&[", please", ", thanks", ", thank you", "please", ", ok", ", okay", "will you", "would you"])
         .filter(|rest| !rest.is_empty())
         .map_or(core, |rest| rest.trim_end());
     let mut reading = command(core, &opening, now);
     // A statement with a question mark is a question: it is never carried out unasked.
     let writes = matches!(reading.intent, Intent::Add(_) | Intent::Change(..) | Intent::Rename(_) | Intent::Correct(_));
-    if asked && !opening.requested && writes {
+    if ((asked && !opening.requested) || opening.doubtful) && writes {
         reading.tentative = true;
     }
     reading
@@ -364,15 +368,20 @@ fn command(core: Clause<'_>, opening: &talk::Opening<'_>, now: &Zoned) -> Readin
     if several(core, now) {
         return Reading::sure(Intent::SeveralCommands);
     }
-    let found = change::on_fields(core, now)
+    let found = fields::read(core, now)
         .or_else(|| add::read(core, opening, now))
         .or_else(|| change::read(core, now))
         .or_else(|| look::read(core, now))
         .or_else(|| said::read(core, opening, now))
         .or_else(|| add::wish(core, now))
+        .or_else(|| said::moment(core, now))
         .or_else(|| talk::question(core).map(|talk| Reading::sure(Intent::Talk(talk))));
     found.unwrap_or_else(|| {
-        if talk::is_foreign(core) { Reading::sure(Intent::Talk(Talk::Foreign)) } else { Reading::sure(Intent::Unknown) }
+        if foreign::is_foreign(core) {
+            Reading::sure(Intent::Talk(Talk::Foreign))
+        } else {
+            Reading::sure(Intent::Unknown)
+        }
     })
 }
 
@@ -400,9 +409,10 @@ fn several(core: Clause<'_>, now: &Zoned) -> bool {
             return again && !rest.is_empty();
         }
         let own = rest.eat(VERBS).is_some_and(|rest| !rest.trim().is_empty());
-        own && change::read(rest, now).or_else(|| look::read(rest, now)).or_else(|| {
-            add::starts(rest).then(|| Reading::sure(Intent::Unknown))
-        }).is_some()
+        own && change::read(rest, now)
+            .or_else(|| look::read(rest, now))
+            .or_else(|| add::starts(rest).then(|| Reading::sure(Intent::Unknown)))
+            .is_some()
     })
 }
 

@@ -4,7 +4,7 @@
 use jiff::Zoned;
 
 use super::super::dates;
-use super::super::targets::{Target, Wanted, base_of_past};
+use super::super::targets::{Target, Wanted, base_of_past, base_of_told, stem};
 use super::super::words::{Clause, tidy};
 use super::talk::Opening;
 use super::{Change, Correction, Intent, Reading, Verb, add, change, has_words};
@@ -23,10 +23,77 @@ const LATELY: &[&str] = &[
     "off my list",
 ];
 
+/// What somebody can have done with a task and not have finished it.
+const NOT_DOING: &[&str] = &[
+    "need",
+    "want",
+    "forget",
+    "try",
+    "plan",
+    "hope",
+    "think",
+    "decide",
+    "promise",
+    "start",
+    "begin",
+    "add",
+    "create",
+    "miss",
+    "lose",
+    "fail",
+    "skip",
+    "cancel",
+    "delete",
+    "remove",
+    "say",
+    "tell",
+    "ask",
+    "like",
+    "love",
+    "hate",
+    "feel",
+    "know",
+    "be",
+    "see",
+    "hear",
+    "notice",
+    "wonder",
+    "worry",
+    "mean",
+    "delay",
+    "postpone",
+    "move",
+    "have",
+    "agree",
+    "consider",
+    "remember",
+    "believe",
+    "stop",
+    "rename",
+    "change",
+    "name",
+    "schedule",
+    "understand",
+    "expect",
+    "refuse",
+    "wait",
+    "bore",
+    "tire",
+    "confuse",
+    "excite",
+    "interest",
+];
+
+/// Whether having done this means that it is finished.
+fn finishes(verb: &str) -> bool {
+    !NOT_DOING.iter().any(|other| stem(other) == stem(verb))
+}
+
 /// Reads a statement.
 pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Option<Reading> {
-    let question = core.eat(&["is|are|was|were|do|does|did|has|have|can|could|will|would|what|which|who|when|why|how|what's"]);
-    if question.is_some() && core.eat(&["have|has|did"]).is_none() {
+    let question =
+        core.eat(&["is|are|was|were|do|does|did|has|have|can|could|will|would|what|which|who|when|why|how|what's"]);
+    if question.is_some() && core.eat(&["have|has|did|had"]).is_none() {
         return None;
     }
     not_done(core).or_else(|| correction(core, opening, now)).or_else(|| state(core, now)).or_else(|| did(core))
@@ -58,7 +125,10 @@ fn not_done(core: Clause<'_>) -> Option<Reading> {
         && let [word] = core.after(end).words()
         && let Some(verb) = base_of_past(&word.normal)
     {
-        return Some(Reading::sure(Intent::Change(Target::Words(Wanted::said(&verb, core.before(at))), Change::Reopen)));
+        return Some(Reading::sure(Intent::Change(
+            Target::Words(Wanted::said(&verb, core.before(at))),
+            Change::Reopen,
+        )));
     }
     let rest = core.eat(&[
         "i|we haven't|didn't|never actually|really|even? yet?",
@@ -84,7 +154,12 @@ fn reopened(object: Clause<'_>, tentative: bool) -> Reading {
 /// "make that oat milk", "I meant friday", "no, oat milk".
 fn correction(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Option<Reading> {
     let made = core
-        .eat(&["make|change it|that|this to|into?", "i meant|mean to say|write", "i meant|mean", "it|that|this should be|say|read|have been"])
+        .eat(&[
+            "make|change it|that|this to|into?",
+            "i meant|mean to say|write",
+            "i meant|mean",
+            "it|that|this should be|say|read|have been",
+        ])
         .filter(|rest| has_words(*rest));
     let rest = made.or_else(|| opening.corrects.then_some(core))?;
     let rest = rest.eat_back(&["instead", "rather"]).unwrap_or(rest);
@@ -104,6 +179,13 @@ fn correction(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Option<Re
     let words = rest.only_quoted().map_or_else(|| tidy(rest.raw()), tidy);
     let tentative = made.is_none() && when.is_none() && priority.is_none();
     Some(Reading { intent: Intent::Correct(Correction { words, when, priority }), tentative, ignored: None })
+}
+
+/// "at 5pm" alone: perhaps when the task of the last exchange is due.
+pub(super) fn moment(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
+    let due = dates::only(core, now).filter(|due| due.problem.is_none())?;
+    let correction = Correction { words: String::new(), when: due.when, priority: None };
+    Some(Reading::tentative(Intent::Correct(correction)))
 }
 
 /// "X is done", "it's urgent", "the report is due on friday".
@@ -131,7 +213,7 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
             return Some(completed(object, Target::Words(Wanted::of(object))));
         }
     }
-    if core.eat(&["i|we|you|he|she|they|well"]).is_none()
+    if core.eat(&["i|we|you|he|she|they|well|got|get|have|had|has"]).is_none()
         && let Some(object) = core.eat_back(&["done|completed|finished|✓|✔|✅"]).filter(|object| has_words(*object))
     {
         return Some(completed(object, change::target(object)));
@@ -141,7 +223,7 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     {
         let (object, rest) = (core.before(at), core.after(end));
         if let [word] = rest.words()
-            && let Some(verb) = base_of_past(&word.normal)
+            && let Some(verb) = base_of_past(&word.normal).filter(|verb| finishes(verb))
         {
             return Some(completed(object, Target::Words(Wanted::said(&verb, object))));
         }
@@ -153,6 +235,16 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
             let due = due.when.filter(|_| due.problem.is_none())?;
             return Some(Reading::tentative(Intent::Change(change::target(object), Change::Due(Some(due)))));
         }
+    }
+    if let [.., last] = core.words()
+        && core.eat(&["i|we|you|he|she|they|it|not|no|get|got|have|has"]).is_none()
+        && core.len() > 1
+        && let Some(verb) = base_of_past(&last.normal).filter(|verb| finishes(verb) && !core.has(&["by|a|an|be"]))
+    {
+        // "rent paid"
+        let object = core.before(core.to - 1).trim_end();
+        let wanted = Target::Words(Wanted::said(&verb, object));
+        return Some(Reading { tentative: core.normal(core.to - 2) != ":", ..completed(object, wanted) });
     }
     None
 }
@@ -170,12 +262,6 @@ fn completed(object: Clause<'_>, target: Target) -> Reading {
 
 /// "I bought milk", "just paid the rent", "got the report done".
 fn did(core: Clause<'_>) -> Option<Reading> {
-    const NOT_DOING: &[&str] = &[
-        "need", "want", "forget", "try", "plan", "hope", "think", "decide", "promise", "start", "begin", "add", "create", "miss", "lose",
-        "fail", "skip", "cancel", "delete", "remove", "say", "tell", "ask", "like", "love", "hate", "feel", "know", "be", "see", "hear",
-        "notice", "wonder", "worry", "mean", "delay", "postpone", "move", "have", "agree", "consider", "remember", "believe", "stop",
-        "rename", "change", "name", "schedule", "understand", "expect", "refuse", "wait", "bore", "tire", "confuse", "excite", "interest",
-    ];
     let mut core = core;
     while let Some(shorter) = core.eat_back(LATELY).filter(|rest| has_words(*rest)) {
         core = shorter.trim_end();
@@ -186,17 +272,38 @@ fn did(core: Clause<'_>) -> Option<Reading> {
     if rest.eat(&["almost|nearly|half|partly|probably|maybe|not|never|only"]).is_some() {
         return None;
     }
-    if let Some(object) = rest.eat(&["took|taken care of", "dealt with", "did|done|do with?", "got done with", "got through", "finished up? with?", "completed", "wrapped up", "checked|ticked|crossed off"]) {
+    if let Some(object) = rest.eat(&[
+        "took|taken care of",
+        "dealt with",
+        "did|done|do with?",
+        "got done with",
+        "got through",
+        "finished up? with?",
+        "completed",
+        "wrapped up",
+        "checked|ticked|crossed off",
+    ]) {
         return has_words(object).then(|| completed(object, Target::Words(Wanted::of(object))));
     }
-    if let Some(object) = rest.eat(&["got|have|had"]).and_then(|rest| rest.eat_back(&["done|finished|completed|sorted"])) {
+    if let Some(object) =
+        rest.eat(&["got|have|had"]).and_then(|rest| rest.eat_back(&["done|finished|completed|sorted"]))
+    {
         return has_words(object).then(|| completed(object, Target::Words(Wanted::of(object))));
     }
-    let verb = base_of_past(rest.normal(rest.from))?;
-    if NOT_DOING.contains(&verb.as_str()) || rest.has(&["if|but|because|almost|not|tomorrow|instead|half|part"]) {
+    if let Some(object) = rest.eat(&["had"]).filter(|object| has_words(*object)) {
+        return Some(Reading { tentative: true, ..completed(object, Target::Words(Wanted::of(object))) });
+    }
+    let told = subject.is_some() || rest.from > core.from;
+    let first = rest.normal(rest.from);
+    let verb = if told { base_of_told(first) } else { base_of_past(first) }?;
+    if rest.find(&["and"]).is_some_and(|(_, next)| base_of_past(rest.normal(next)).is_some()) {
+        return Some(Reading::sure(Intent::SeveralCommands));
+    }
+    if !finishes(&verb) || rest.has(&["if|but|because|almost|not|tomorrow|instead|half|part"]) {
         return None;
     }
     let object = rest.after(rest.from + 1);
-    let object = object.eat(&["up|off|out|back|with|to|for|at|by|on|in"]).filter(|rest| has_words(*rest)).unwrap_or(object);
+    let object =
+        object.eat(&["up|off|out|back|with|to|for|at|by|on|in"]).filter(|rest| has_words(*rest)).unwrap_or(object);
     has_words(object).then(|| completed(object, Target::Words(Wanted::said(&verb, object))))
 }

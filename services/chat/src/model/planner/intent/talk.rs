@@ -15,8 +15,8 @@ pub(super) struct Opening<'t> {
     pub(super) requested: bool,
     /// Whether it mends something: "actually", "no,".
     pub(super) corrects: bool,
-    /// Whether it says "yes" first.
-    pub(super) agrees: bool,
+    /// Whether it only asks whether it can be done: "can we".
+    pub(super) doubtful: bool,
 }
 
 const GREETING: &[&str] = &[
@@ -52,8 +52,13 @@ const FINE: &[&str] = &[
     "makes sense",
     "ok|okay|k|alright|great|cool|nice|perfect|awesome|excellent|good|wonderful|super|fine|lovely|right|understood|amazing|brilliant|wow|lol|haha|hm|hmm|oh|ah|aha",
 ];
-const YES: &[&str] =
-    &["yes|yeah|yep|yup|sure|yea|aye|definitely|absolutely|indeed|y", "of course", "go ahead", "do it|so|that", "please do"];
+const YES: &[&str] = &[
+    "yes|yeah|yep|yup|sure|yea|aye|definitely|absolutely|indeed|y",
+    "of course",
+    "go ahead",
+    "do it|so|that",
+    "please do",
+];
 const NO: &[&str] = &[
     "no thanks",
     "no thank you",
@@ -70,7 +75,7 @@ const NO: &[&str] = &[
 /// As [`NO`], but also the start of a command: only alone.
 const HALT: &[&str] = &["cancel that|this|it?", "stop that|it?", "leave it|them|that alone?", "abort", "skip it|that?"];
 const FILLER: &[&str] = &[
-    "please|kindly|just|also|so|well|um|uh|btw|anyway|errand|assistant|finally|now|then|oops|ok|okay|alright|great|quickly|simply|hmm|oh|ah",
+    "please|kindly|just|only|also|so|well|um|uh|btw|anyway|errand|assistant|finally|now|then|oops|ok|okay|alright|great|quickly|simply|hmm|oh|ah",
     "by the way",
     "one more thing",
     "and",
@@ -114,7 +119,6 @@ pub(super) fn opening(sentence: Clause<'_>) -> Opening<'_> {
         let start = rest.from;
         if let Some(after) = said(rest, YES) {
             opening.talk = Some(Talk::Yes);
-            opening.agrees = true;
             rest = after;
         } else if let Some(after) =
             said(rest, NO).or_else(|| rest.eat(HALT).filter(|after| after.words().first().is_none_or(is_mark)))
@@ -131,9 +135,16 @@ pub(super) fn opening(sentence: Clause<'_>) -> Opening<'_> {
         } else if let Some(after) = said(rest, FINE) {
             opening.talk.get_or_insert(Talk::Fine);
             rest = after;
-        } else if let Some(after) = rest.eat(&["actually|wait|sorry|correction|oops", "i mean", "scratch that", "on second thought"])
+        } else if let Some(after) =
+            rest.eat(&["actually|wait|sorry|correction|oops", "i mean", "scratch that", "on second thought"])
         {
             opening.corrects = true;
+            rest = after;
+        } else if let Some(after) = rest
+            .eat(&["can|could|shall we please|maybe|just?", "would|could it be possible to"])
+            .filter(|after| has_word(*after))
+        {
+            opening.doubtful = true;
             rest = after;
         } else if let Some(after) = requested(rest) {
             opening.requested = true;
@@ -161,7 +172,7 @@ fn said<'t>(rest: Clause<'t>, patterns: &[&str]) -> Option<Clause<'t>> {
         let apart = after.words().first().is_none_or(is_mark);
         let clear = after
             .eat(&[
-                "thanks|thank|please|can|could|would|will|i|i'm|i've|i'd|add|show|list|what|what's|how|how's|remind|delete|remove|complete|mark|move|rename|the|do|did|is|are|and|but|so|there|you|that|that's|it's|make|put|have|let's|who|who's|bye|goodbye|hello|hi|hey|never|just",
+                "thanks|thank|please|can|could|would|will|i|i'm|i've|i'd|add|show|list|what|what's|how|how's|remind|delete|remove|complete|mark|move|rename|the|do|did|is|are|and|but|so|there|you|that|that's|it's|make|put|have|let's|who|who's|bye|goodbye|hello|hi|hey|never|just|wait|sorry|actually",
             ])
             .is_some();
         (apart || clear).then_some(after)
@@ -175,8 +186,8 @@ fn requested(rest: Clause<'_>) -> Option<Clause<'_>> {
     let own_question = rest.eat(&["can|could|may i|we"]).is_some();
     let about_me = after.is(&["do", "do for me", "help", "help me", "help me out", "do exactly", "do this", "hear me"]);
     let not = after.eat(&["not", "never"]).is_some();
-    (has_word(after) && !about_me && !not && !(own_question && rest.eat(&["can|could|may i|we please? see|get|have"]).is_none()))
-        .then_some(after)
+    let to_see = rest.eat(&["can|could|may i|we please? see|get|have"]).is_some();
+    (has_word(after) && !about_me && !not && (to_see || !own_question)).then_some(after)
 }
 
 fn has_word(clause: Clause<'_>) -> bool {
@@ -185,7 +196,10 @@ fn has_word(clause: Clause<'_>) -> bool {
 
 /// Whether a sentence refuses or only imagines something.
 pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
-    if core.eat(&["don't|never forget", "don't|never let me|us forget", "do not forget", "do not let me|us forget"]).is_some() {
+    if core
+        .eat(&["don't|never forget", "don't|never let me|us forget", "do not forget", "do not let me|us forget"])
+        .is_some()
+    {
         return None;
     }
     const NEVER: &[&str] = &[
@@ -244,7 +258,9 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
     if !requested && core.eat(IMAGINED).is_some() {
         return Some(Talk::Imagined);
     }
-    if core.eat(&["how do|can|could|would|should|to i|we|you|one?", "how does|is one|it|a", "what's the|is the way to"]).is_some()
+    if core
+        .eat(&["how do|can|could|would|should|to i|we|you|one?", "how does|is one|it|a", "what's the|is the way to"])
+        .is_some()
         && core.eat(&["how do|are you do|doing", "how many|much"]).is_none()
     {
         return Some(Talk::HowTo);
@@ -334,41 +350,4 @@ pub(super) fn question(core: Clause<'_>) -> Option<Talk> {
         "sing|play|open|order|book|turn|search|google|translate|calculate|write me|us|a|an|the|on|off|for",
     ])
     .map(|_| Talk::Elsewhere)
-}
-
-/// Words that are frequent in other languages and are no English words.
-const FOREIGN: &[&str] = &[
-    // German
-    "ich", "und", "der", "das", "nicht", "bitte", "meine", "meinen", "mein", "eine", "einen", "aufgabe", "aufgaben", "lösche", "füge", "hinzu",
-    "erinnere", "mich", "morgen", "heute", "zeig", "zeige", "habe", "kaufen", "für", "ist", "mir", "hallo", "danke", "erledigt",
-    // French
-    "je", "une", "les", "mes", "tâche", "tâches", "ajoute", "ajouter", "supprime", "supprimer", "demain", "bonjour", "merci", "est", "dans",
-    "acheter", "rappelle-moi", "montre", "liste-moi", "aujourd'hui", "du", "quelles", "sont",
-    // Spanish and Portuguese
-    "añade", "añadir", "agrega", "agregar", "tarea", "tareas", "mis", "qué", "tengo", "comprar", "leche", "mañana", "hola", "gracias", "borra",
-    "borrar", "elimina", "muéstrame", "recuérdame", "para", "los", "las", "una", "del", "por", "adicione", "adicionar", "tarefa", "tarefas",
-    "amanhã", "obrigado", "olá", "minhas", "hoje", "hoy",
-    // Italian
-    "aggiungi", "domani", "ciao", "grazie", "compito", "il", "che", "comprare", "mie", "elimina", "ricordami", "oggi",
-    // Dutch, Scandinavian
-    "ik", "het", "een", "niet", "taak", "toevoegen", "voeg", "verwijder", "morgen", "melk", "mijn", "og", "jeg", "ikke", "och",
-    "jag", "inte", "köp", "mjölk", "imorgon", "lägg",
-    // Polish, Czech, Turkish
-    "dodaj", "zadanie", "jutro", "kup", "mleko", "usuń", "proszę", "dziękuję", "cześć", "přidej", "úkol", "zítra", "ekle", "görev", "yarın",
-    "merhaba", "teşekkürler", "süt",
-];
-
-/// Whether a text is, as far as can be told, not English.
-pub(super) fn is_foreign(clause: Clause<'_>) -> bool {
-    let words: Vec<&str> =
-        clause.words().iter().filter(|word| word.kind == Kind::Word).map(|word| word.normal.as_str()).collect();
-    let letters = words.iter().flat_map(|word| word.chars()).filter(|sign| sign.is_alphabetic());
-    let (latin, other) = letters.fold((0_usize, 0_usize), |(latin, other), sign| {
-        if (sign as u32) < 0x250 { (latin + 1, other) } else { (latin, other + 1) }
-    });
-    if other > latin {
-        return true;
-    }
-    let known = words.iter().filter(|word| FOREIGN.contains(word)).count();
-    known > 0 && (known * 3 >= words.len() || known >= 3)
 }

@@ -21,6 +21,7 @@ pub(super) const SHOWN: usize = 20;
 
 const WHICH: &str = "Which task do you mean?";
 const NEAR: &str = "I am not sure which task you mean.";
+const NOT_FOUND: &str = "I found no ";
 const CONFIRM: &str = "Should I ";
 const TITLE: &str = "What should the task be called?";
 const NEW_TITLE: &str = "What should be the new title of ";
@@ -31,6 +32,8 @@ const WHEN: &str = "When should it be due: ";
 pub(super) enum Question {
     /// Which task is meant.
     Which,
+    /// None was found: other words may be tried.
+    Retry,
     /// Whether to do it.
     Confirm,
     /// What the new task is called.
@@ -49,6 +52,7 @@ impl Question {
         let questions = [
             (WHICH, Question::Which),
             (NEAR, Question::Which),
+            (NOT_FOUND, Question::Retry),
             (CONFIRM, Question::Confirm),
             (TITLE, Question::Title),
             (NEW_TITLE, Question::NewTitle),
@@ -127,7 +131,9 @@ pub(super) fn moment(at: Timestamp, now: &Zoned) -> String {
         1 => "tomorrow".to_owned(),
         -1 => "yesterday".to_owned(),
         2..=6 => weekday(day.weekday()).to_owned(),
-        _ if day.year() == today.year() => format!("{} {} {}", &weekday(day.weekday())[..3], day.day(), month(day.month())),
+        _ if day.year() == today.year() => {
+            format!("{} {} {}", &weekday(day.weekday())[..3], day.day(), month(day.month()))
+        }
         _ => format!("{} {} {}", day.day(), month(day.month()), day.year()),
     };
     if then.time() == END_OF_DAY { name } else { format!("{name} {:02}:{:02}", then.hour(), then.minute()) }
@@ -147,7 +153,18 @@ fn weekday(day: Weekday) -> &'static str {
 
 fn month(month: i8) -> &'static str {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     usize::try_from(month - 1).ok().and_then(|index| MONTHS.get(index)).copied().unwrap_or("")
 }
@@ -179,8 +196,7 @@ fn with_facts(title: &str, task: &Task, now: &Zoned) -> String {
 
 fn numbered(tasks: &[&Task], now: &Zoned) -> String {
     let shown = tasks.iter().take(SHOWN).enumerate();
-    let mut text: Vec<String> =
-        shown.map(|(index, task)| format!("{}. {}", index + 1, line(task, now))).collect();
+    let mut text: Vec<String> = shown.map(|(index, task)| format!("{}. {}", index + 1, line(task, now))).collect();
     if tasks.len() > SHOWN {
         text.push(format!("and {} more.", tasks.len() - SHOWN));
     }
@@ -380,7 +396,7 @@ pub(super) fn not_found(said: &str, change: Option<&Change>) -> String {
         _ => "task",
     };
     let said: String = said.chars().take(100).collect();
-    format!("I found no {kind} that fits {}. Nothing was changed. Say “list my tasks” to see them.", quoted(&said))
+    format!("{NOT_FOUND}{kind} that fits {}. Nothing was changed. Say “list my tasks” to see them.", quoted(&said))
 }
 
 /// The place is not in the list.
@@ -394,7 +410,8 @@ pub(super) fn no_such_place(length: usize) -> String {
 
 /// A place was named, but not what to do.
 pub(super) fn picked() -> String {
-    "What should I do with it? Say for example: complete the first one, delete number 2, move the last one to friday.".to_owned()
+    "What should I do with it? Say for example: complete the first one, delete number 2, move the last one to friday."
+        .to_owned()
 }
 
 /// Several tasks at once are not done.
@@ -415,7 +432,8 @@ pub(super) fn many(verb: Verb) -> String {
 
 /// More than one command.
 pub(super) fn several_commands() -> String {
-    "That is more than one thing, and I do one at a time. Nothing was changed: please say them one after another.".to_owned()
+    "That is more than one thing, and I do one at a time. Nothing was changed: please say them one after another."
+        .to_owned()
 }
 
 /// A day or time that cannot be used.
@@ -427,7 +445,11 @@ pub(super) fn unusable(problem: &Problem, now: &Zoned) -> String {
                 let month_name = month.parse().map(self::month).unwrap_or("");
                 format!("{day} {month_name}")
             };
-            format!("I can read {said} as {} or as {}. Please name the month. Nothing was changed.", day(a, b), day(b, a))
+            format!(
+                "I can read {said} as {} or as {}. Please name the month. Nothing was changed.",
+                day(a, b),
+                day(b, a)
+            )
         }
         Problem::NoSuch(said) => format!("There is no {}. Nothing was changed.", quoted(said)),
         Problem::Several => "I see more than one day or time in that. Please name one. Nothing was changed.".to_owned(),
@@ -440,7 +462,10 @@ pub(super) fn unusable(problem: &Problem, now: &Zoned) -> String {
 /// There is nothing to take back, or it cannot be.
 pub(super) fn no_undo(why: Option<&Task>) -> String {
     match why {
-        Some(task) => format!("Nothing to change: {} was edited, and I cannot take edits back yet. Tell me what it should be.", quoted(&task.title)),
+        Some(task) => format!(
+            "Nothing to change: {} was edited, and I cannot take edits back yet. Tell me what it should be.",
+            quoted(&task.title)
+        ),
         None => "There is nothing that I could take back. Nothing was changed.".to_owned(),
     }
 }

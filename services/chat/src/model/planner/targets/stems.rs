@@ -2,36 +2,133 @@
 
 /// Past forms that no rule makes.
 const IRREGULAR: &[(&str, &str)] = &[
-    ("bought", "buy"), ("paid", "pay"), ("sent", "send"), ("went", "go"), ("gone", "go"), ("did", "do"), ("done", "do"), ("got", "get"), ("gotten", "get"),
-    ("made", "make"), ("wrote", "write"), ("written", "write"), ("took", "take"), ("taken", "take"), ("brought", "bring"), ("met", "meet"),
-    ("spoke", "speak"), ("spoken", "speak"), ("told", "tell"), ("gave", "give"), ("given", "give"), ("found", "find"), ("sold", "sell"),
-    ("built", "build"), ("drew", "draw"), ("drove", "drive"), ("ate", "eat"), ("eaten", "eat"), ("fed", "feed"), ("felt", "feel"),
-    ("fixed", "fix"), ("flew", "fly"), ("grew", "grow"), ("held", "hold"), ("kept", "keep"), ("left", "leave"), ("lent", "lend"),
-    ("lost", "lose"), ("meant", "mean"), ("ran", "run"), ("rode", "ride"), ("rang", "ring"), ("said", "say"), ("saw", "see"), ("seen", "see"),
-    ("sang", "sing"), ("sat", "sit"), ("slept", "sleep"), ("spent", "spend"), ("stood", "stand"), ("swam", "swim"), ("swept", "sweep"),
-    ("taught", "teach"), ("thought", "think"), ("threw", "throw"), ("thrown", "throw"), ("understood", "understand"), ("woke", "wake"),
-    ("won", "win"), ("wore", "wear"), ("wound", "wind"), ("chose", "choose"), ("chosen", "choose"), ("came", "come"), ("caught", "catch"),
-    ("dealt", "deal"), ("dug", "dig"), ("forgot", "forget"), ("forgotten", "forget"), ("hung", "hang"), ("heard", "hear"), ("hid", "hide"),
-    ("knew", "know"), ("known", "know"), ("laid", "lay"), ("led", "lead"), ("lit", "light"), ("began", "begin"), ("begun", "begin"),
-    ("became", "become"), ("had", "have"), ("was", "be"), ("were", "be"), ("been", "be"), ("submitted", "submit"), ("cancelled", "cancel"), ("canceled", "cancel"),
-    ("returned", "return"), ("called", "call"), ("filled", "fill"), ("mailed", "mail"), ("emailed", "email"), ("sewed", "sew"), ("sewn", "sew"), ("mown", "mow"),
-    ("shaken", "shake"), ("shot", "shoot"), ("signed", "sign"), ("texted", "text"), ("rebuilt", "rebuild"), ("redid", "redo"), ("redone", "redo"),
-    ("unpacked", "unpack"), ("e-mailed", "email"), ("e-mail", "email"), ("picked", "pick"), ("refilled", "refill"), ("rewrote", "rewrite"), ("withdrew", "withdraw"),
+    ("bought", "buy"),
+    ("paid", "pay"),
+    ("sent", "send"),
+    ("went", "go"),
+    ("gone", "go"),
+    ("did", "do"),
+    ("done", "do"),
+    ("got", "get"),
+    ("gotten", "get"),
+    ("made", "make"),
+    ("wrote", "write"),
+    ("written", "write"),
+    ("took", "take"),
+    ("taken", "take"),
+    ("brought", "bring"),
+    ("met", "meet"),
+    ("spoke", "speak"),
+    ("spoken", "speak"),
+    ("told", "tell"),
+    ("gave", "give"),
+    ("given", "give"),
+    ("found", "find"),
+    ("sold", "sell"),
+    ("built", "build"),
+    ("drew", "draw"),
+    ("drove", "drive"),
+    ("ate", "eat"),
+    ("eaten", "eat"),
+    ("fed", "feed"),
+    ("felt", "feel"),
+    ("fixed", "fix"),
+    ("flew", "fly"),
+    ("grew", "grow"),
+    ("held", "hold"),
+    ("kept", "keep"),
+    ("left", "leave"),
+    ("lent", "lend"),
+    ("lost", "lose"),
+    ("meant", "mean"),
+    ("ran", "run"),
+    ("rode", "ride"),
+    ("rang", "ring"),
+    ("said", "say"),
+    ("saw", "see"),
+    ("seen", "see"),
+    ("sang", "sing"),
+    ("sat", "sit"),
+    ("slept", "sleep"),
+    ("spent", "spend"),
+    ("stood", "stand"),
+    ("swam", "swim"),
+    ("swept", "sweep"),
+    ("taught", "teach"),
+    ("thought", "think"),
+    ("threw", "throw"),
+    ("thrown", "throw"),
+    ("understood", "understand"),
+    ("woke", "wake"),
+    ("won", "win"),
+    ("wore", "wear"),
+    ("wound", "wind"),
+    ("chose", "choose"),
+    ("chosen", "choose"),
+    ("came", "come"),
+    ("caught", "catch"),
+    ("dealt", "deal"),
+    ("dug", "dig"),
+    ("forgot", "forget"),
+    ("forgotten", "forget"),
+    ("hung", "hang"),
+    ("heard", "hear"),
+    ("hid", "hide"),
+    ("knew", "know"),
+    ("known", "know"),
+    ("laid", "lay"),
+    ("led", "lead"),
+    ("lit", "light"),
+    ("began", "begin"),
+    ("begun", "begin"),
+    ("became", "become"),
+    ("had", "have"),
+    ("was", "be"),
+    ("were", "be"),
+    ("been", "be"),
+    ("submitted", "submit"),
+    ("cancelled", "cancel"),
+    ("canceled", "cancel"),
+    ("returned", "return"),
+    ("called", "call"),
+    ("filled", "fill"),
+    ("mailed", "mail"),
+    ("emailed", "email"),
+    ("sewed", "sew"),
+    ("sewn", "sew"),
+    ("mown", "mow"),
+    ("shaken", "shake"),
+    ("shot", "shoot"),
+    ("signed", "sign"),
+    ("texted", "text"),
+    ("rebuilt", "rebuild"),
+    ("redid", "redo"),
+    ("redone", "redo"),
+    ("unpacked", "unpack"),
+    ("e-mailed", "email"),
+    ("e-mail", "email"),
+    ("picked", "pick"),
+    ("refilled", "refill"),
+    ("rewrote", "rewrite"),
+    ("withdrew", "withdraw"),
 ];
 /// Past forms that look like the base form; a statement with "I" makes them past.
 const SAME: &[&str] = &["read", "put", "set", "cut", "let", "cost", "hit", "shut", "reset"];
 /// Words that end like a past form and are none.
 const NOT_PAST: &[&str] = &[
-    "need", "feed", "seed", "speed", "weed", "bed", "red", "shed", "sled", "wed", "hundred", "embed", "bleed", "breed", "exceed", "proceed",
-    "succeed", "indeed", "deed", "reed", "greed", "med", "unused", "scared", "united", "sacred", "naked", "wicked", "limited", "fed", "led",
+    "need", "feed", "seed", "speed", "weed", "bed", "red", "shed", "sled", "wed", "hundred", "embed", "bleed", "breed",
+    "exceed", "proceed", "succeed", "indeed", "deed", "reed", "greed", "med", "unused", "scared", "united", "sacred",
+    "naked", "wicked", "limited", "fed", "led",
 ];
 /// Deeds that titles begin with.
 const DEEDS: &[&str] = &[
-    "buy", "get", "call", "ring", "phon", "email", "mail", "text", "write", "send", "pay", "book", "order", "fix", "clean", "wash", "cook", "bak",
-    "finish", "prepar", "pick", "drop", "return", "visit", "meet", "take", "bring", "water", "feed", "walk", "read", "study", "learn", "review",
-    "renew", "cancel", "fil", "print", "sign", "submit", "plan", "repair", "replac", "install", "paint", "mow", "vacuum", "iron", "pack", "post",
-    "ask", "tell", "invit", "contact", "schedul", "arrang", "mak", "collect", "fetch", "grab", "purchas", "sell", "updat", "check", "start", "build",
-    "draft", "donat", "wrap", "tidy", "sort", "organiz", "organis", "delet", "remov", "complet", "giv", "find", "apply", "attend", "deliver",
+    "buy", "get", "call", "ring", "phon", "email", "mail", "text", "write", "send", "pay", "book", "order", "fix",
+    "clean", "wash", "cook", "bak", "finish", "prepar", "pick", "drop", "return", "visit", "meet", "take", "bring",
+    "water", "feed", "walk", "read", "study", "learn", "review", "renew", "cancel", "fil", "print", "sign", "submit",
+    "plan", "repair", "replac", "install", "paint", "mow", "vacuum", "iron", "pack", "post", "ask", "tell", "invit",
+    "contact", "schedul", "arrang", "mak", "collect", "fetch", "grab", "purchas", "sell", "updat", "check", "start",
+    "build", "draft", "donat", "wrap", "tidy", "sort", "organiz", "organis", "delet", "remov", "complet", "giv",
+    "find", "apply", "attend", "deliver",
 ];
 /// Deeds that mean the same.
 const ALIKE: &[&[&str]] = &[
@@ -46,13 +143,16 @@ const ALIKE: &[&[&str]] = &[
 ];
 
 /// Names that mean the same.
-const NAMES: &[&[&str]] = &[&["mom", "mum", "mother"], &["dad", "father"], &["doctor", "dr"], &["telephon", "phon"], &["tv", "television"]];
+const NAMES: &[&[&str]] =
+    &[&["mom", "mum", "mother"], &["dad", "father"], &["doctor", "dr"], &["telephon", "phon"], &["tv", "television"]];
 
 /// Splits a text at everything that is neither letter nor digit and drops "'s".
 pub(super) fn split(text: &str) -> Vec<String> {
     let lower = text.to_lowercase().replace('’', "'");
     lower
-        .split(|sign: char| sign.is_whitespace() || !(sign.is_alphanumeric() || sign == '\'' || ('\u{300}'..='\u{36f}').contains(&sign)))
+        .split(|sign: char| {
+            sign.is_whitespace() || !(sign.is_alphanumeric() || sign == '\'' || ('\u{300}'..='\u{36f}').contains(&sign))
+        })
         .map(|word| word.trim_matches('\'').trim_end_matches("'s").replace('\'', ""))
         .filter(|word| !word.is_empty())
         .map(|word| word.chars().map(plain).collect())
@@ -91,10 +191,12 @@ pub(in super::super) fn stem(word: &str) -> String {
         format!("{base}y")
     } else if let Some(base) = word.strip_suffix("ing").filter(|base| base.len() >= 3 && has_vowel(base)) {
         single(base)
-    } else if let Some(base) = word.strip_suffix("ed").filter(|base| base.len() >= 3 && has_vowel(base) && !NOT_PAST.contains(&word)) {
+    } else if let Some(base) =
+        word.strip_suffix("ed").filter(|base| base.len() >= 3 && has_vowel(base) && !NOT_PAST.contains(&word))
+    {
         single(base)
     } else if let Some(base) = word.strip_suffix('s').filter(|base| length > 3 && !base.ends_with(['s', 'u', 'i'])) {
-        base.to_owned()
+        return if base.ends_with("ing") { stem(base) } else { ending(base) };
     } else {
         word.to_owned()
     };
@@ -124,14 +226,16 @@ pub(in super::super) fn base_of_past(word: &str) -> Option<String> {
     if let Some((_, base)) = IRREGULAR.iter().find(|(past, _)| *past == word) {
         return Some((*base).to_owned());
     }
-    if SAME.contains(&word) {
-        return Some(word.to_owned());
-    }
     let regular = word.len() > 4 && word.is_ascii() && word.ends_with("ed") && !NOT_PAST.contains(&word);
     regular.then(|| {
         let base = &word[..word.len() - 2];
         if let Some(start) = word.strip_suffix("ied") { format!("{start}y") } else { single(base) }
     })
+}
+
+/// As [`base_of_past`], also for verbs whose past form is the base form: after "I" they are past.
+pub(in super::super) fn base_of_told(word: &str) -> Option<String> {
+    if SAME.contains(&word) { Some(word.to_owned()) } else { base_of_past(word) }
 }
 
 /// Whether a stem is a verb that titles begin with.
