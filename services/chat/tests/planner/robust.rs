@@ -221,7 +221,7 @@ proptest! {
 
     #[test]
     fn any_refusal_writes_nothing(words in soup()) {
-        prop_assume!(!words.contains('.') && !words.contains('?'));
+        let words = words.replace(['.', '?'], " ");
         let mut talk = Talk::with(&["Buy milk", "Pay rent"]);
         talk.say(&format!("don't delete {words}"));
         prop_assert!(talk.fake.effects.is_empty(), "{:?}", talk.fake.effects);
