@@ -158,7 +158,12 @@ fn stored(error: &store::Error) -> Answer {
             "OUTCOME_UNKNOWN",
             "it is not known whether the change was stored; retry with the same request_id, or read first",
         ),
-        store::Error::Inconsistent { .. } | store::Error::Engine(_) => Answer::internal(error),
+        store::Error::NewerSchema { .. }
+        | store::Error::BehindSchema { .. }
+        | store::Error::ChangedMigration { .. }
+        | store::Error::Inconsistent { .. }
+        | store::Error::Constraint
+        | store::Error::Engine(_) => Answer::internal(error),
     }
 }
 

@@ -83,7 +83,6 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Role {
     app: Arc<App>,
-    sqlite: Sqlite,
     housekeeping: AbortHandle,
 }
 
@@ -93,19 +92,18 @@ pub struct Role {
 /// # Errors
 /// When the file, its schema or the secret are not the right ones.
 pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
-    let (app, sqlite) = build(path, dependencies, config).await?;
+    let app = build(path, dependencies, config).await?;
     let housekeeping = tokio::spawn(app.clone().keep_house()).abort_handle();
-    Ok(Role { app, sqlite, housekeeping })
+    Ok(Role { app, housekeeping })
 }
 
 /// The service, awake but without its housekeeping.
-async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Result<(Arc<App>, Sqlite), Error> {
+async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Result<Arc<App>, Error> {
     let Dependencies { clock, secret, keys: published, erase } = dependencies;
-    let sqlite = Sqlite::open(path)?;
-    let store: Arc<dyn Store> = Arc::new(sqlite.clone());
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(path)?);
     let keys = Keys::read(store.clone(), &secret, clock.clone(), published).await?;
     keys.ensure().await?;
-    let app = Arc::new(App {
+    Ok(Arc::new(App {
         store,
         passwords: Passwords::new(config.hashing())?,
         keys,
@@ -115,8 +113,7 @@ async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Resul
         peers: Peers::new(erase),
         closed: Notify::new(),
         clock,
-    });
-    Ok((app, sqlite))
+    }))
 }
 
 /// The signing keys in the file of a role that is not running.
@@ -124,9 +121,9 @@ async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Resul
 /// # Errors
 /// When the file, its schema or the secret are not the right ones.
 pub async fn list_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<Vec<keys::Listed>, Error> {
-    let sqlite = Sqlite::open(path)?;
-    let keys = Keys::read(Arc::new(sqlite.clone()), secret, clock, KeySet::empty()).await?.list();
-    sqlite.close().await;
+    let store = Arc::new(Sqlite::open(path)?);
+    let keys = Keys::read(store.clone(), secret, clock, KeySet::empty()).await?.list();
+    store.close().await;
     Ok(keys)
 }
 
@@ -136,10 +133,10 @@ pub async fn list_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> R
 /// # Errors
 /// When the file, its schema or the secret are not the right ones.
 pub async fn rotate_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<String, Error> {
-    let sqlite = Sqlite::open(path)?;
-    let keys = Keys::read(Arc::new(sqlite.clone()), secret, clock, KeySet::empty()).await?;
+    let store = Arc::new(Sqlite::open(path)?);
+    let keys = Keys::read(store.clone(), secret, clock, KeySet::empty()).await?;
     let kid = keys.rotate().await?;
-    sqlite.close().await;
+    store.close().await;
     Ok(kid)
 }
 
@@ -162,7 +159,7 @@ impl Role {
     pub async fn close(&self) {
         self.housekeeping.abort();
         self.app.passwords.close();
-        self.sqlite.close().await;
+        self.app.store.close().await;
     }
 }
 

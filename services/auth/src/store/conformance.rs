@@ -352,7 +352,7 @@ async fn signing_keys_end_when_a_newer_one_comes(store: Arc<dyn Store>) {
     assert!(store.tidy(at(1000), 10).await.unwrap());
     let ended = SealedKey { not_after: Some(at(2000)), ..key("b", 10) };
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("c", 1000)]);
-    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000)).await, Err(Error::Engine(_))));
+    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000)).await, Err(Error::Constraint)));
 }
 
 async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(store: Arc<dyn Store>) {

@@ -1,6 +1,6 @@
 //! Where accounts, sessions and signing keys are kept, as the rest of the service sees it.
 //!
-//! Every method is one transaction and takes the owner first. Six have none, because they are how an
+//! Every method but [`Store::close`] is one transaction and takes the owner first. Six have none, because they are how an
 //! owner is found, or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
 //! [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
 //! [`Store::tidy`]. Writes only compare and store: each names
@@ -29,32 +29,7 @@ use crate::domain::{
     session::{Ending, Session},
 };
 
-/// Why a store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Too much is waiting, or it is closing.
-    #[error("the store is busy")]
-    Busy,
-    /// There is no room left.
-    #[error("the store is full")]
-    Full,
-    /// A write was sent and its end is not known.
-    #[error("it is unknown whether the write was stored")]
-    OutcomeUnknown,
-    /// A row breaks an invariant.
-    #[error("inconsistent row in {table}: {column} of {key}")]
-    Inconsistent {
-        /// Where it is.
-        table: &'static str,
-        /// What is wrong.
-        column: &'static str,
-        /// Which row it is.
-        key: String,
-    },
-    /// Anything else; for the log, never for a client.
-    #[error("the store failed")]
-    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
+pub use errand_storage::Error;
 
 /// A session and the proof of its newest refresh token.
 #[derive(Clone, PartialEq, Eq)]
@@ -233,6 +208,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The owner's log after a place in it.
     async fn changes(&self, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Subject>>, Error>;
+
+    /// Finishes what waits and takes no more.
+    async fn close(&self);
 }
 
 impl fmt::Debug for Held {

@@ -43,8 +43,8 @@ pub const MIGRATIONS: &[Migration] = &[
 #[derive(Debug, Clone)]
 pub struct Sqlite(Engine);
 
-/// What the engine's closures answer with.
-type Result<T> = std::result::Result<T, errand_storage::Error>;
+/// What a method comes to.
+type Result<T> = std::result::Result<T, Error>;
 
 impl Sqlite {
     /// Opens a file that has been migrated.
@@ -54,50 +54,40 @@ impl Sqlite {
     pub fn open(path: &Path) -> Result<Self> {
         Engine::open(path, MIGRATIONS).map(Self)
     }
-
-    /// Finishes what waits and closes the file.
-    pub async fn close(&self) {
-        self.0.close().await;
-    }
 }
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn owner_of_email(&self, key: &str) -> std::result::Result<Option<UserId>, Error> {
+    async fn owner_of_email(&self, key: &str) -> Result<Option<UserId>> {
         let key = key.to_owned();
-        Ok(self.0.get(move |connection| accounts::owner_of_email(connection, &key)).await?)
+        self.0.get(move |connection| accounts::owner_of_email(connection, &key)).await
     }
 
-    async fn owner_of_session(&self, id: Uuid) -> std::result::Result<Option<UserId>, Error> {
-        Ok(self.0.get(move |connection| sessions::owner_of_session(connection, id)).await?)
+    async fn owner_of_session(&self, id: Uuid) -> Result<Option<UserId>> {
+        self.0.get(move |connection| sessions::owner_of_session(connection, id)).await
     }
 
-    async fn signing_keys(&self) -> std::result::Result<Vec<SealedKey>, Error> {
-        Ok(self.0.read(keys::all).await?)
+    async fn signing_keys(&self) -> Result<Vec<SealedKey>> {
+        self.0.read(keys::all).await
     }
 
-    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> std::result::Result<(), Error> {
-        Ok(self.0.write(move |connection| keys::add(connection, &key, others_end).map(Outcome::Commit)).await?)
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> Result<()> {
+        self.0.write(move |connection| keys::add(connection, &key, others_end).map(Outcome::Commit)).await
     }
 
-    async fn claim_erasures(&self, now: Timestamp, limit: usize) -> std::result::Result<Claimed, Error> {
-        Ok(self.0.write(move |connection| erasures::claim(connection, now, limit)).await?)
+    async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed> {
+        self.0.write(move |connection| erasures::claim(connection, now, limit)).await
     }
 
-    async fn tidy(&self, now: Timestamp, limit: usize) -> std::result::Result<bool, Error> {
-        Ok(self.0.write(move |connection| tidy(connection, now, limit)).await?)
+    async fn tidy(&self, now: Timestamp, limit: usize) -> Result<bool> {
+        self.0.write(move |connection| tidy(connection, now, limit)).await
     }
 
-    async fn sign_up(
-        &self,
-        owner: UserId,
-        beginning: Beginning,
-        origin: Origin,
-    ) -> std::result::Result<Option<Account>, Error> {
-        Ok(self.0.write(move |connection| accounts::sign_up(connection, owner, &beginning, &origin)).await?)
+    async fn sign_up(&self, owner: UserId, beginning: Beginning, origin: Origin) -> Result<Option<Account>> {
+        self.0.write(move |connection| accounts::sign_up(connection, owner, &beginning, &origin)).await
     }
 
-    async fn account(&self, owner: UserId, request: Option<&str>) -> std::result::Result<Before, Error> {
+    async fn account(&self, owner: UserId, request: Option<&str>) -> Result<Before> {
         let request = request.map(str::to_owned);
         let read = move |connection: &Connection| {
             Ok(Before {
@@ -105,21 +95,15 @@ impl Store for Sqlite {
                 record: request.as_deref().map(|id| record(connection, owner, id)).transpose()?.flatten(),
             })
         };
-        Ok(self.0.get(read).await?)
+        self.0.get(read).await
     }
 
-    async fn credential(&self, owner: UserId) -> std::result::Result<Option<(Account, PasswordHash)>, Error> {
-        Ok(self.0.get(move |connection| accounts::credential(connection, owner)).await?)
+    async fn credential(&self, owner: UserId) -> Result<Option<(Account, PasswordHash)>> {
+        self.0.get(move |connection| accounts::credential(connection, owner)).await
     }
 
-    async fn update(
-        &self,
-        owner: UserId,
-        after: Account,
-        origin: Origin,
-        now: Timestamp,
-    ) -> std::result::Result<Committed, Error> {
-        Ok(self.0.write(move |connection| accounts::update(connection, owner, &after, &origin, now)).await?)
+    async fn update(&self, owner: UserId, after: Account, origin: Origin, now: Timestamp) -> Result<Committed> {
+        self.0.write(move |connection| accounts::update(connection, owner, &after, &origin, now)).await
     }
 
     async fn change_password(
@@ -130,11 +114,11 @@ impl Store for Sqlite {
         keep: Uuid,
         origin: Origin,
         now: Timestamp,
-    ) -> std::result::Result<bool, Error> {
+    ) -> Result<bool> {
         let write = move |connection: &Connection| {
             accounts::change_password(connection, owner, (&verified, &hash), keep, &origin, now)
         };
-        Ok(self.0.write(write).await?)
+        self.0.write(write).await
     }
 
     async fn close_account(
@@ -143,15 +127,15 @@ impl Store for Sqlite {
         verified: PasswordHash,
         services: &[&'static str],
         now: Timestamp,
-    ) -> std::result::Result<bool, Error> {
+    ) -> Result<bool> {
         let services = services.to_vec();
-        Ok(self.0.write(move |connection| accounts::close(connection, owner, &verified, &services, now)).await?)
+        self.0.write(move |connection| accounts::close(connection, owner, &verified, &services, now)).await
     }
 
-    async fn finish_erasure(&self, owner: UserId, service: &str) -> std::result::Result<(), Error> {
+    async fn finish_erasure(&self, owner: UserId, service: &str) -> Result<()> {
         let service = service.to_owned();
         let write = move |connection: &Connection| erasures::finish(connection, owner, &service).map(Outcome::Commit);
-        Ok(self.0.write(write).await?)
+        self.0.write(write).await
     }
 
     async fn open_session(
@@ -160,16 +144,16 @@ impl Store for Sqlite {
         opening: Opening,
         origin: Origin,
         now: Timestamp,
-    ) -> std::result::Result<Option<Account>, Error> {
-        Ok(self.0.write(move |connection| sessions::open(connection, owner, &opening, &origin, now)).await?)
+    ) -> Result<Option<Account>> {
+        self.0.write(move |connection| sessions::open(connection, owner, &opening, &origin, now)).await
     }
 
-    async fn session(&self, owner: UserId, id: Uuid) -> std::result::Result<Option<(Held, Account)>, Error> {
-        Ok(self.0.get(move |connection| sessions::session(connection, owner, id)).await?)
+    async fn session(&self, owner: UserId, id: Uuid) -> Result<Option<(Held, Account)>> {
+        self.0.get(move |connection| sessions::session(connection, owner, id)).await
     }
 
-    async fn rotate(&self, owner: UserId, next: Held) -> std::result::Result<bool, Error> {
-        Ok(self.0.write(move |connection| sessions::rotate(connection, owner, &next)).await?)
+    async fn rotate(&self, owner: UserId, next: Held) -> Result<bool> {
+        self.0.write(move |connection| sessions::rotate(connection, owner, &next)).await
     }
 
     async fn end_session(
@@ -179,39 +163,20 @@ impl Store for Sqlite {
         ending: Ending,
         origin: Origin,
         now: Timestamp,
-    ) -> std::result::Result<bool, Error> {
-        Ok(self.0.write(move |connection| sessions::end(connection, owner, id, ending, &origin, now)).await?)
+    ) -> Result<bool> {
+        self.0.write(move |connection| sessions::end(connection, owner, id, ending, &origin, now)).await
     }
 
-    async fn sessions(
-        &self,
-        owner: UserId,
-        after: Option<Uuid>,
-        limit: usize,
-        now: Timestamp,
-    ) -> std::result::Result<Vec<Session>, Error> {
-        Ok(self.0.read(move |connection| sessions::list(connection, owner, after, limit, now)).await?)
+    async fn sessions(&self, owner: UserId, after: Option<Uuid>, limit: usize, now: Timestamp) -> Result<Vec<Session>> {
+        self.0.read(move |connection| sessions::list(connection, owner, after, limit, now)).await
     }
 
-    async fn changes(
-        &self,
-        owner: UserId,
-        after: Seq,
-        limit: usize,
-    ) -> std::result::Result<Vec<Change<Subject>>, Error> {
-        Ok(self.0.read(move |connection| changes(connection, owner, after, limit)).await?)
+    async fn changes(&self, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Subject>>> {
+        self.0.read(move |connection| changes(connection, owner, after, limit)).await
     }
-}
 
-impl From<errand_storage::Error> for Error {
-    fn from(error: errand_storage::Error) -> Self {
-        match error {
-            errand_storage::Error::Busy => Error::Busy,
-            errand_storage::Error::Full => Error::Full,
-            errand_storage::Error::OutcomeUnknown => Error::OutcomeUnknown,
-            errand_storage::Error::Inconsistent { table, column, key } => Error::Inconsistent { table, column, key },
-            other => Error::Engine(Box::new(other)),
-        }
+    async fn close(&self) {
+        self.0.close().await;
     }
 }
 
@@ -353,12 +318,12 @@ fn time(row: &Row<'_>, column: &str) -> Result<Timestamp> {
     errand_storage::sqlite::timestamp(row.get(column)?)
 }
 
-fn inconsistent(table: &'static str, column: &'static str, owner: UserId) -> errand_storage::Error {
-    errand_storage::Error::Inconsistent { table, column, key: owner.to_string() }
+fn inconsistent(table: &'static str, column: &'static str, owner: UserId) -> Error {
+    Error::Inconsistent { table, column, key: owner.to_string() }
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| errand_storage::Error::Engine(error.to_string()))
+    serde_json::to_string(value).map_err(|error| Error::Engine(error.to_string()))
 }
 
 fn bounded(limit: usize) -> i64 {

@@ -74,14 +74,6 @@ async fn r_026_what_was_ended_stays_ended_when_the_file_is_opened_again() {
     assert!(again.account(user(1), None).await.unwrap().account.is_some());
 }
 
-#[test]
-fn what_the_engine_says_is_told_apart() {
-    use errand_storage::Error as Below;
-    assert!(matches!(Error::from(Below::Full), Error::Full));
-    assert!(matches!(Error::from(Below::OutcomeUnknown), Error::OutcomeUnknown));
-    assert!(matches!(Error::from(Below::Constraint), Error::Engine(_)));
-}
-
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         any::<u8>().prop_map(Step::Rename),
