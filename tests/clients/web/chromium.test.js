@@ -1,0 +1,122 @@
+// What a page of another origin does with the web clients, in headless Chromium.
+
+import { doesNotMatch, equal, match } from "node:assert/strict";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { chromium } from "playwright-core";
+import { contracts, start } from "./server.js";
+import { tell } from "./tell.js";
+
+const FLAGS = [
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-gpu",
+  "--disable-quic",
+  "--disable-sync",
+  "--no-first-run",
+  // Names that exist nowhere, so that origins are not the server's own host.
+  "--host-resolver-rules=MAP *.example 127.0.0.1",
+];
+
+let pages;
+let server;
+let profile;
+let browser;
+
+before(async () => {
+  pages = await serve({
+    "/": ["text/html", await readFile(here("page.html"))],
+    "/page.js": ["text/javascript", await bundle("page.js")],
+    "/contracts.binpb": ["application/octet-stream", await contracts()],
+  });
+  server = await start("--allowed-origins", origin("app"));
+  profile = await mkdtemp(join(tmpdir(), "errand-chromium-"));
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  browser = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    headless: true,
+    chromiumSandbox: false,
+    args: FLAGS,
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  pages?.close();
+  if (profile) await rm(profile, { recursive: true, force: true });
+});
+
+for (const client of ["connect-web", "grpc-web in text format", "grpc-web in binary format"]) {
+  test(`${client} in Chromium`, async (t) => {
+    const page = await open("app");
+    const steps = await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, server.address]);
+    await tell(
+      t,
+      steps.map((step, at) => ({ ...step, run: () => page.evaluate((at) => globalThis.step(at), at) })),
+    );
+    await page.close();
+  });
+
+  test(`${client} is kept from the server in a page that is not allowed`, async () => {
+    const answers = {};
+    const said = [];
+    for (const name of ["app", "other"]) {
+      const page = await open(name);
+      page.on("console", (message) => said.push(message.text()));
+      await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, server.address]);
+      answers[name] = await page.evaluate(() => globalThis.probe());
+      await page.close();
+    }
+    match(answers.app, /^[1-9]\d* keys$/);
+    match(answers.other, /^refused: /);
+    match(said.join("\n"), new RegExp(`from origin '${origin("other")}' has been blocked by CORS policy`));
+    doesNotMatch(said.join("\n"), new RegExp(origin("app")));
+  });
+}
+
+function here(name) {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
+/** Where a page comes from. */
+function origin(name) {
+  return `http://${name}.example:${pages.address().port}`;
+}
+
+/** One file of JavaScript that a page can load. */
+async function bundle(name) {
+  const built = await build({ entryPoints: [here(name)], bundle: true, format: "esm", write: false });
+  return built.outputFiles[0].contents;
+}
+
+/** Serves these files: path -> [type, content]. */
+async function serve(files) {
+  const listening = createServer((request, response) => {
+    const [type, content] = files[request.url] ?? ["text/plain", ""];
+    response.writeHead(files[request.url] ? 200 : 404, { "content-type": type }).end(content);
+  }).listen(0, "127.0.0.1");
+  await once(listening, "listening");
+  return listening;
+}
+
+/** Opens the page from an origin and waits until its program runs. */
+async function open(name) {
+  const page = await browser.newPage();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error.message));
+  await page.goto(`${origin(name)}/`);
+  await page
+    .waitForFunction(() => globalThis.ready, undefined, { timeout: 20_000 })
+    .catch((error) => {
+      throw new Error(`the page does not run: ${faults.join("; ")}`, { cause: error });
+    });
+  equal(await page.evaluate(() => globalThis.origin), origin(name));
+  return page;
+}
