@@ -1,11 +1,17 @@
 //! How long a call may take: `grpc-timeout` of the caller, capped by the method's class.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use errand_proto::contract::{Method, RateClass};
 use http::{Extensions, HeaderMap};
-use tokio::time::Instant;
-use tonic::Code;
+use http_body::Frame;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status, body::Body};
 
 use crate::error::Error;
 
@@ -69,6 +75,45 @@ impl Deadline {
     #[must_use]
     pub fn to_header(self) -> String {
         format!("{}m", self.remaining().as_millis().min(99_999_999))
+    }
+}
+
+/// A stream that ends with DEADLINE_EXCEEDED when its time is over.
+struct Bounded {
+    body: Body,
+    end: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+/// Ends a stream at its deadline: a deadline is for the whole answer, not for its beginning.
+#[must_use]
+pub fn bounded(body: Body, deadline: Deadline) -> Body {
+    if http_body::Body::is_end_stream(&body) {
+        return body;
+    }
+    Body::new(Bounded { body, end: Box::pin(sleep_until(deadline.instant())), ended: false })
+}
+
+impl http_body::Body for Bounded {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        // The time first: a stream that always has something to say ends, too.
+        if self.end.as_mut().poll(context).is_ready() {
+            self.ended = true;
+            let mut trailers = HeaderMap::new();
+            let status = Status::from(exceeded());
+            return Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
     }
 }
 

@@ -165,6 +165,7 @@ impl Role {
             tracing::Span::current().record("user.id", tracing::field::display(caller.user));
             request.extensions_mut().insert(caller);
         }
+        let streams = method.is_none_or(|method| method.server_streaming);
         let call = async move {
             if protocol::takes_one_message(&path) {
                 let (head, body) = request.into_parts();
@@ -179,11 +180,9 @@ impl Role {
             }
             service.oneshot(request).await.map_err(|error| Error::internal(&error))
         };
-        match deadline {
-            Some(deadline) => timeout_at(deadline.instant(), call).await.map_err(|_| deadline::exceeded())?,
-            None => call.await,
-        }
-        .map_err(Refusal::Grpc)
+        let Some(deadline) = deadline else { return call.await.map_err(Refusal::Grpc) };
+        let response = timeout_at(deadline.instant(), call).await.map_err(|_| deadline::exceeded())??;
+        Ok(if streams { response.map(|body| deadline::bounded(body, deadline)) } else { response })
     }
 }
 

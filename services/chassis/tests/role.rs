@@ -23,7 +23,7 @@ use errand_chassis::{
 };
 use errand_proto::{google::rpc, status};
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use prost::Message;
 use tokio::sync::oneshot;
 use tonic::{Code, Status, body::Body, server::NamedService};
@@ -120,6 +120,21 @@ async fn a_hanging_handler_is_dropped_at_the_deadline() {
     // Without a wish of the caller the server's own limit holds.
     assert_eq!(ask(&role, request(PUBLIC)).await, exceeded);
     assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_goes_on_is_ended_at_its_deadline_with_a_reason() {
+    let (role, _) = role(Behaviour::Answer);
+    let watch = request("/grpc.health.v1.Health/Watch").header("grpc-timeout", "1500m");
+    let request = watch.body(Body::new(Full::new(Bytes::from_static(&[0, 0, 0, 0, 0])))).unwrap();
+    let collected = role.clone().oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+    let status = Status::from_header_map(collected.trailers().unwrap()).unwrap();
+    assert_eq!(
+        (status.code(), status::reason(&status).as_deref()),
+        (Code::DeadlineExceeded, Some("DEADLINE_EXCEEDED"))
+    );
+    assert!(rpc::Status::decode(status.details()).unwrap().details.last().unwrap().type_url.ends_with("RequestInfo"));
+    assert_eq!(collected.to_bytes().len(), 7, "the state of now was told before");
 }
 
 #[tokio::test]
