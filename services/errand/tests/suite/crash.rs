@@ -7,14 +7,7 @@ use std::{
 
 use tonic::Code;
 
-use crate::sandbox::{Person, Sandbox};
-
-/// `ERRAND_BATTERY=full` runs the size that the battery names.
-fn rounds(quick: usize, full: usize) -> usize {
-    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
-    let full_size = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
-    if full_size { full } else { quick }
-}
+use crate::sandbox::{Person, Sandbox, rounds};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_104_killed_under_load_it_keeps_every_acknowledged_write_once() {

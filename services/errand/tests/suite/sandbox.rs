@@ -217,6 +217,13 @@ fn drain(mut from: impl Read + Send + 'static, to: Arc<Mutex<String>>) -> JoinHa
     })
 }
 
+/// `ERRAND_BATTERY=full` runs the size that the battery names.
+pub(crate) fn rounds(quick: usize, full: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
+    let full_size = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
+    if full_size { full } else { quick }
+}
+
 /// A request from a network address that nobody else uses.
 pub(crate) fn from_elsewhere<T>(message: T) -> Request<T> {
     static NEXT: AtomicU32 = AtomicU32::new(0);

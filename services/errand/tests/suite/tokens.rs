@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::{
-    sandbox::{PASSWORD, Sandbox, raw, reason, refused, with_token},
+    sandbox::{PASSWORD, Sandbox, raw, reason, refused, rounds, with_token},
     wire::{framed, grpc, http2},
 };
 
@@ -118,7 +118,7 @@ async fn r_024_parallel_refreshes_have_one_successor() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
     let mut current = ann.credentials.refresh_token.clone();
-    for _ in 0..20 {
+    for _ in 0..rounds(20, 1000) {
         let calls = (0..32).map(|_| {
             let (mut client, token) = (AuthServiceClient::new(ann.channel.clone()), current.clone());
             tokio::spawn(async move { client.refresh_token(RefreshTokenRequest { refresh_token: token }).await })
@@ -176,7 +176,7 @@ async fn access_tokens_survive_a_restart_because_keys_do() {
 #[tokio::test]
 async fn r_071_refresh_log_out_and_password_change_at_once_leave_no_live_token() {
     let sandbox = Sandbox::start();
-    for round in 0..10 {
+    for round in 0..rounds(10, 1000) {
         let email = format!("r071-{round}@example.com");
         let owner = sandbox.sign_up_as(&email).await.unwrap();
         let victim = sandbox.log_in(&email).await.unwrap();
