@@ -5,6 +5,7 @@
 mod authentication;
 mod concurrency;
 mod crash;
+mod deletion;
 mod doors;
 mod idempotency;
 mod input;
