@@ -11,4 +11,4 @@ mod error;
 
 pub use error::Error;
 pub use migrate::Migration;
-pub use sqlite::{Outcome, Sqlite};
+pub use sqlite::{Disk, Outcome, Sqlite};

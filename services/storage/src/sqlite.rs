@@ -6,6 +6,9 @@
 //! not write, each on one snapshot. All queues are bounded: when one is full the caller is told at
 //! once. What the statements mean is each service's business; there is no SQL of theirs here.
 
+mod disk;
+mod writer;
+
 use std::{
     any::Any,
     fmt,
@@ -18,13 +21,14 @@ use std::{
 
 use async_channel::{Receiver, Sender};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, ffi};
-use tokio::sync::oneshot;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{oneshot, watch};
 
 use crate::{Error, Migration, migrate};
 
-/// Writes that share one commit at most.
-const GROUP: usize = 256;
+pub use disk::Disk;
+use writer::{Write, WriteJob, Writer};
+
 /// Writes that may wait: a few commits' worth, so that waiting stays short.
 const WRITES_WAITING: usize = 1024;
 /// Reads that may wait.
@@ -44,6 +48,8 @@ pub struct Sqlite {
     reads: Sender<Box<dyn Read>>,
     /// Ends when the writer, the last of the threads, has closed the file.
     threads: Receiver<()>,
+    /// Whether there is room: changed by the writer alone.
+    takes_writes: watch::Sender<bool>,
     name: Arc<str>,
 }
 
@@ -59,41 +65,15 @@ pub enum Outcome<T> {
     Discard(T),
 }
 
-/// A write that waits, its types erased.
-trait Write: Send {
-    /// Whether nobody waits for the answer any more.
-    fn is_abandoned(&self) -> bool;
-    /// Runs it and remembers the answer; says whether to keep what it wrote. May run again.
-    fn run(&mut self, connection: &Connection) -> bool;
-    /// Sends the answer.
-    fn acknowledge(self: Box<Self>);
-    /// Sends an error in its place.
-    fn refuse(self: Box<Self>, error: Error);
-}
-
 /// A read that waits, its types erased.
 trait Read: Send {
     fn is_abandoned(&self) -> bool;
     fn run(self: Box<Self>, connection: &Connection);
 }
 
-struct WriteJob<T, F> {
-    work: F,
-    outcome: Result<T, Error>,
-    answer: oneshot::Sender<Result<T, Error>>,
-}
-
 struct ReadJob<T, F> {
     work: F,
     answer: oneshot::Sender<Result<T, Error>>,
-}
-
-/// Whether the writer may go on.
-#[derive(PartialEq, Eq)]
-enum Disk {
-    Trusted,
-    /// A sync failed: what the system holds and what the disk holds may differ for good.
-    Lost,
 }
 
 /// Microseconds since the epoch, as times are stored.
@@ -144,16 +124,18 @@ impl Sqlite {
             })?;
         }
         drop(reading);
+        let takes_writes = watch::Sender::new(true);
+        let writer = Writer::new(writer, takes_writes.clone());
         start(&format!("{name}-writer"), move || {
-            write_all(&writer, &waiting_writes);
+            writer.write_all(&waiting_writes);
             // Nothing is ever sent: this ends when the last reader has gone. Who closes last
             // removes the write-ahead log, and a reader may not.
             let _ = readers_gone.recv_blocking();
-            check_point(&writer);
+            writer.check_point();
             drop(writer);
             drop(running);
         })?;
-        Ok(Self { idle, writes, reads, threads, name })
+        Ok(Self { idle, writes, reads, threads, takes_writes, name })
     }
 
     /// Runs `work` on a snapshot that can not be written to.
@@ -198,7 +180,7 @@ impl Sqlite {
         F: FnMut(&Connection) -> Result<Outcome<T>, Error> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = WriteJob { work, outcome: Err(Error::OutcomeUnknown), answer };
+        let job = WriteJob::new(work, answer);
         self.writes.try_send(Box::new(job)).map_err(|_| Error::Busy)?;
         answered.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
@@ -207,6 +189,12 @@ impl Sqlite {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.writes.is_closed()
+    }
+
+    /// Follows whether writes find room on the disk.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        Disk::new(self.clone())
     }
 
     /// Takes no more work, finishes what is queued and closes the file.
@@ -224,157 +212,6 @@ impl Sqlite {
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sqlite").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-// === the writer ===
-
-fn write_all(connection: &Connection, waiting: &Receiver<Box<dyn Write>>) {
-    while let Ok(first) = waiting.recv_blocking() {
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && let Ok(next) = waiting.try_recv()
-        {
-            group.push(next);
-        }
-        group.retain(|job| !job.is_abandoned());
-        if settle(connection, group) == Disk::Lost {
-            tracing::error!("syncing the database file failed; no more writes are taken");
-            waiting.close();
-            while let Ok(job) = waiting.try_recv() {
-                job.refuse(Error::Busy);
-            }
-            return;
-        }
-    }
-}
-
-/// Brings everything into the file itself, so that the next start finds nothing to recover.
-fn check_point(connection: &Connection) {
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!(error = %error, "the write-ahead log was left for the next start");
-    }
-}
-
-/// Commits a group: every job is answered when this returns.
-fn settle(connection: &Connection, mut group: Vec<Box<dyn Write>>) -> Disk {
-    if group.is_empty() {
-        return Disk::Trusted;
-    }
-    if let Err(error) = statement(connection, "BEGIN IMMEDIATE") {
-        refuse_all(group, &error.into());
-        return Disk::Trusted;
-    }
-    for job in &mut group {
-        let step = savepoint(connection, job.as_mut());
-        // A full disk ends the whole transaction, even inside a savepoint; the answers of the jobs
-        // before are then void, whatever this one says.
-        if step.is_err() || connection.is_autocommit() {
-            roll_back(connection);
-            return apart(connection, group, &step.err().map_or(Error::Full, Error::from));
-        }
-    }
-    match statement(connection, "COMMIT") {
-        Ok(()) => {
-            group.into_iter().for_each(Write::acknowledge);
-            Disk::Trusted
-        }
-        Err(error) => {
-            roll_back(connection);
-            let disk = match error.sqlite_error() {
-                Some(failure)
-                    if matches!(failure.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) =>
-                {
-                    Disk::Lost
-                }
-                _ => Disk::Trusted,
-            };
-            tracing::error!(error = %error, "a commit failed");
-            let error = match Error::from(error) {
-                Error::Full => Error::Full,
-                _ => Error::OutcomeUnknown,
-            };
-            refuse_all(group, &error);
-            disk
-        }
-    }
-}
-
-/// After a lost transaction: each job gets one of its own, so that one can not fail the others. A
-/// job that had it alone is refused, with its own error unless it took no notice of that.
-fn apart(connection: &Connection, group: Vec<Box<dyn Write>>, lost: &Error) -> Disk {
-    if group.len() == 1 {
-        refuse_all(group, lost);
-        return Disk::Trusted;
-    }
-    let mut waiting = group.into_iter();
-    while let Some(job) = waiting.next() {
-        if settle(connection, vec![job]) == Disk::Lost {
-            refuse_all(waiting.collect(), &Error::Busy);
-            return Disk::Lost;
-        }
-    }
-    Disk::Trusted
-}
-
-/// One job of a group. An error here is one of the machinery; the job's own is its answer.
-fn savepoint(connection: &Connection, job: &mut dyn Write) -> Result<(), rusqlite::Error> {
-    statement(connection, "SAVEPOINT job")?;
-    let keep = job.run(connection);
-    if connection.is_autocommit() {
-        return Ok(());
-    }
-    if !keep {
-        statement(connection, "ROLLBACK TO job")?;
-    }
-    statement(connection, "RELEASE job")
-}
-
-fn refuse_all(group: Vec<Box<dyn Write>>, error: &Error) {
-    for job in group {
-        job.refuse(error.clone());
-    }
-}
-
-fn roll_back(connection: &Connection) {
-    if !connection.is_autocommit()
-        && let Err(error) = statement(connection, "ROLLBACK")
-    {
-        tracing::error!(error = %error, "a rollback failed");
-    }
-}
-
-fn statement(connection: &Connection, sql: &'static str) -> Result<(), rusqlite::Error> {
-    connection.prepare_cached(sql)?.execute([]).map(drop)
-}
-
-impl<T, F> Write for WriteJob<T, F>
-where
-    T: Send,
-    F: FnMut(&Connection) -> Result<Outcome<T>, Error> + Send,
-{
-    fn is_abandoned(&self) -> bool {
-        self.answer.is_closed()
-    }
-
-    fn run(&mut self, connection: &Connection) -> bool {
-        let (keep, outcome) = match caught(|| (self.work)(connection)) {
-            Ok(Outcome::Commit(answer)) => (true, Ok(answer)),
-            Ok(Outcome::Discard(answer)) => (false, Ok(answer)),
-            Err(error) => (false, Err(error)),
-        };
-        self.outcome = outcome;
-        keep
-    }
-
-    fn acknowledge(self: Box<Self>) {
-        let _ = self.answer.send(self.outcome);
-    }
-
-    fn refuse(self: Box<Self>, error: Error) {
-        // The job's own error knows more than what followed from it.
-        let error = self.outcome.err().filter(|own| *own != Error::OutcomeUnknown).unwrap_or(error);
-        let _ = self.answer.send(Err(error));
     }
 }
 
@@ -413,6 +250,18 @@ fn on_snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Res
 }
 
 // === both ===
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = statement(connection, "ROLLBACK")
+    {
+        tracing::error!(error = %error, "a rollback failed");
+    }
+}
+
+fn statement(connection: &Connection, sql: &'static str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
 
 fn reader(path: &Path) -> Result<Connection, Error> {
     let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

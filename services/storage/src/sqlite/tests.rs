@@ -117,14 +117,34 @@ async fn nobody_is_acknowledged_before_the_group_is_committed() {
     assert_eq!(fixture.stored(), [1, 2]);
 }
 
+/// Leaves room for this many pages more.
+fn pages(db: &Connection, limit: i64) -> Result<Outcome<()>, Error> {
+    let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    db.query_row(&format!("PRAGMA max_page_count = {}", pages + limit), [], |_| Ok(()))?;
+    Ok(Outcome::Discard(()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn r_107_a_full_disk_is_told_to_who_follows_it_and_so_is_its_end() {
+    let fixture = Fixture::new();
+    let mut disk = fixture.sqlite.disk();
+    assert!(disk.takes_writes());
+    fixture.sqlite.write(|db| pages(db, 0)).await.unwrap();
+    let big = fixture.sqlite.write(|db| {
+        db.execute("INSERT INTO notes VALUES (2, ?1)", params!["x".repeat(100_000)])?;
+        Ok(Outcome::Commit(()))
+    });
+    assert_eq!(big.await, Err(Error::Full));
+    assert!(!disk.takes_writes());
+    fixture.sqlite.write(|db| pages(db, 1000)).await.unwrap();
+    // Nobody writes any more; following it finds out.
+    assert!(disk.changed().await);
+    assert!(fixture.sqlite.disk().takes_writes());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_fails_only_the_write_that_does_not_fit() {
     let fixture = Fixture::new();
-    let pages = |db: &Connection, limit: i64| {
-        let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-        db.query_row(&format!("PRAGMA max_page_count = {}", pages + limit), [], |_| Ok(()))?;
-        Ok(Outcome::Commit(()))
-    };
     fixture.sqlite.write(move |db| pages(db, 4)).await.unwrap();
     let go = fixture.hold();
     let small = fixture.spawn(|db| insert(db, 1).map(Outcome::Commit));
