@@ -68,7 +68,7 @@ fn option(
     Ok(value.name().trim_start_matches(prefix).split('_').map(capitalised).collect())
 }
 
-pub(crate) fn capitalised(word: &str) -> String {
+fn capitalised(word: &str) -> String {
     let (first, rest) = word.split_at(1);
     format!("{first}{}", rest.to_ascii_lowercase())
 }

@@ -15,7 +15,7 @@ use tonic_prost_build::FileDescriptorSet;
 const CONTRACTS: [&str; 5] = [
     "errand/options/v1/options.proto",
     "errand/auth/v1/auth.proto",
-    "errand/task/v1/task.proto",
+    "errand/task/v1/service.proto",
     "errand/chat/v1/chat.proto",
     // Clients and edges read error details by their descriptors.
     "third_party/google/rpc/error_details.proto",

@@ -234,7 +234,11 @@ fn rust_module(full_name: &str) -> String {
 
 /// The variant of a field of a oneof, `turn_id` as `TurnId`.
 fn camel_case(name: &str) -> String {
-    name.split('_').map(crate::contract::capitalised).collect()
+    let word = |word: &str| {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        first.to_ascii_uppercase() + rest
+    };
+    name.split('_').map(word).collect()
 }
 
 fn rust_field(name: &str) -> String {

@@ -19,7 +19,13 @@ pub use errand::{auth::v1 as auth, chat::v1 as chat, task::v1 as task};
 
 /// The generated modules, nested as the packages are, because generated code refers to itself so.
 #[expect(missing_docs, reason = "generated; the contracts carry the comments")]
-#[expect(clippy::allow_attributes, clippy::derive_partial_eq_without_eq, clippy::doc_markdown, reason = "generated")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::derive_partial_eq_without_eq,
+    clippy::doc_markdown,
+    clippy::large_enum_variant,
+    reason = "generated"
+)]
 pub mod errand {
     pub mod auth {
         pub mod v1 {

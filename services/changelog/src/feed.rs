@@ -77,8 +77,9 @@ impl Listener {
     /// Waits until the log is said to go further than `seq`, and tells how far. Dropping the future
     /// loses nothing.
     pub async fn newer_than(&mut self, seq: Seq) -> Seq {
-        match self.newest.wait_for(|newest| *newest > seq).await {
-            Ok(newest) => *newest,
+        let newest = self.newest.wait_for(|newest| *newest > seq).await.map(|newest| *newest);
+        match newest {
+            Ok(newest) => newest,
             // The sender lives as long as this listener is counted.
             Err(_) => std::future::pending().await,
         }

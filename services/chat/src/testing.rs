@@ -14,8 +14,8 @@ use errand_chassis::{
     upstream::{Unreached, Upstream},
 };
 use errand_proto::task::{
-    CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
-    ReopenTaskRequest, Task, UndeleteTaskRequest, UpdateTaskRequest,
+    self, CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest,
+    ListTasksResponse, ReopenTaskRequest, Task, UndeleteTaskRequest, UpdateTaskRequest,
     task_service_server::{TaskService, TaskServiceServer},
 };
 use jiff::Timestamp;
@@ -243,7 +243,7 @@ impl TaskService for FakeTask {
     async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
         self.arrive(request).await?;
         let tasks = self.tasks().made.values().cloned().collect();
-        Ok(Response::new(ListTasksResponse { tasks, next_page_token: String::new() }))
+        Ok(Response::new(ListTasksResponse { tasks, ..Default::default() }))
     }
 
     async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<Task>, Status> {
@@ -273,6 +273,72 @@ impl TaskService for FakeTask {
     }
 
     async fn undelete_task(&self, request: Request<UndeleteTaskRequest>) -> Result<Response<Task>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    type WatchTasksStream = tonic::codegen::BoxStream<task::WatchTasksResponse>;
+
+    async fn batch_create_tasks(
+        &self,
+        request: Request<task::BatchCreateTasksRequest>,
+    ) -> Result<Response<task::BatchCreateTasksResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn batch_update_tasks(
+        &self,
+        request: Request<task::BatchUpdateTasksRequest>,
+    ) -> Result<Response<task::BatchUpdateTasksResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn batch_complete_tasks(
+        &self,
+        request: Request<task::BatchCompleteTasksRequest>,
+    ) -> Result<Response<task::BatchCompleteTasksResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn batch_delete_tasks(
+        &self,
+        request: Request<task::BatchDeleteTasksRequest>,
+    ) -> Result<Response<task::BatchDeleteTasksResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<task::ListChangesRequest>,
+    ) -> Result<Response<task::ListChangesResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn undo_changes(
+        &self,
+        request: Request<task::UndoChangesRequest>,
+    ) -> Result<Response<task::UndoChangesResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn erase_me(
+        &self,
+        request: Request<task::EraseMeRequest>,
+    ) -> Result<Response<task::EraseMeResponse>, Status> {
+        self.arrive(request).await?;
+        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
+    }
+
+    async fn watch_tasks(
+        &self,
+        request: Request<task::WatchTasksRequest>,
+    ) -> Result<Response<Self::WatchTasksStream>, Status> {
         self.arrive(request).await?;
         Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
     }

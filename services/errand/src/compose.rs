@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use errand_chassis::{
     clock::{Clock, SystemClock},
+    drain::Drain,
     health::Health,
     jwks::KeySet,
     secret::Secret,
@@ -29,6 +30,7 @@ pub(crate) struct Suite {
     task: errand_task::Role,
     chat: errand_chat::Role,
     health: Health,
+    drain: Drain,
     edge: Upstream,
 }
 
@@ -43,9 +45,12 @@ impl Suite {
             (names, server::role(routes, verifier.clone(), clock.clone()))
         };
 
-        let dependencies = errand_task::Dependencies { clock: clock.clone(), secret: secret.clone() };
+        let drain = Drain::new();
+        let dependencies =
+            errand_task::Dependencies { clock: clock.clone(), secret: secret.clone(), drain: drain.clone() };
         let task = errand_task::open(&folder.database("task"), dependencies, errand_task::Config::default());
         let task = task.map_err(|error| failed("task", &error))?;
+        tokio::spawn(task.clone().keep_house());
         let task_role = role(task.routes());
 
         let dependencies = errand_chat::Dependencies {
@@ -75,7 +80,7 @@ impl Suite {
             names.into_iter().fold(upstreams, |upstreams, name| upstreams.add(name, role.clone()))
         });
         let edge = errand_gateway::edge(config.server.edge(), upstreams, verifier, clock, health.clone());
-        Ok(Self { auth, task, chat, health, edge })
+        Ok(Self { auth, task, chat, health, drain, edge })
     }
 
     /// What the network calls.
@@ -86,6 +91,11 @@ impl Suite {
     /// Who serves.
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// What tells streams and loops to end.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
     }
 
     /// Ends the services, callers before those they call.

@@ -1,10 +1,16 @@
 //! Decides: reads what there is, asks `domain`, and goes through the store's write door.
 
+mod changes;
+mod housekeeping;
+mod undo;
+mod watch;
+
 use std::sync::Arc;
 
-use errand_changelog::{Origin, UserId};
+use errand_changelog::{Hints, Origin, UserId};
 use errand_chassis::{
     clock::Clock,
+    drain::Drain,
     page_token::{PageTokens, page_size},
 };
 
@@ -15,8 +21,14 @@ use crate::{
         write::{Applied, Refusal, Write, apply},
     },
     error::Error,
-    store::{Commit, Difference, Earlier, Query, Step, Store},
+    store::{Answer, Commit, Difference, Earlier, Log, Plan, Query, Step, Store},
 };
+
+pub(crate) use changes::Follow;
+pub(crate) use undo::{Between, Taken};
+pub(crate) use watch::{Encode, Watched, Watcher};
+
+use watch::Watches;
 
 /// How often a write decides anew because others were faster. Each time somebody else's write went
 /// through, so this is reached only when a crowd writes to one task without etags.
@@ -28,9 +40,12 @@ pub(crate) struct App {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     pages: PageTokens,
+    hints: Hints,
+    drain: Drain,
+    watches: Watches,
 }
 
-/// A write as a caller asks for it.
+/// One of the tasks that a write is about.
 #[derive(Debug)]
 pub(crate) struct Command {
     /// The task; nothing makes a new one.
@@ -39,17 +54,15 @@ pub(crate) struct Command {
     pub(crate) write: Write,
     /// The version that the caller wants to change.
     pub(crate) etag: Option<String>,
-    /// Whether to check only.
-    pub(crate) validate_only: bool,
 }
 
-/// What a write came to.
+/// What a write came to, in the order of its commands.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// The task as it is.
-    Done(Task),
-    /// The task as it would be, had the call not asked to check only.
-    Would(Task),
+    /// The tasks as they are.
+    Done(Vec<Task>),
+    /// The tasks as they would be, had the call not asked to check only.
+    Would(Vec<Task>),
 }
 
 /// A list as a caller asks for it.
@@ -68,9 +81,17 @@ pub(crate) struct List<'r> {
 }
 
 impl App {
-    /// A service over a store.
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, pages: PageTokens) -> Self {
-        Self { store, clock, pages }
+    /// A service over a store. `encode` is how a change goes out to watchers.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        pages: PageTokens,
+        drain: Drain,
+        encode: Encode,
+    ) -> Self {
+        let hints = Hints::default();
+        let watches = Watches::new(store.clone(), hints.clone(), encode);
+        Self { store, clock, pages, hints, drain, watches }
     }
 
     /// One task, also a deleted one.
@@ -78,48 +99,81 @@ impl App {
         self.store.get(owner, id).await?.ok_or(Error::NotFound(id))
     }
 
-    /// One write. All writing rpcs meet here.
-    pub(crate) async fn write(&self, owner: UserId, origin: Origin, command: Command) -> Result<Written, Error> {
-        let Command { target, write, etag, validate_only } = command;
+    /// One write of one task or of many, all or nothing. No task may be named twice.
+    pub(crate) async fn write(
+        &self,
+        owner: UserId,
+        origin: Origin,
+        commands: &[Command],
+        validate_only: bool,
+    ) -> Result<Written, Error> {
         let request = origin.request.as_ref();
-        let mut id = target.unwrap_or_else(|| TaskId(self.clock.id()));
+        let is_new = commands.iter().all(|command| command.target.is_none());
         for _ in 0..TRIES {
             let now = self.clock.now();
+            let ids: Vec<_> =
+                commands.iter().map(|command| command.target.unwrap_or_else(|| TaskId(self.clock.id()))).collect();
             // A new task has nothing to look at: the door alone finds out about its request.
-            let (before, earlier) = if target.is_some() || validate_only {
-                self.store.look(owner, id, origin.request.clone(), now).await?
+            let (before, earlier) = if is_new && !validate_only {
+                (vec![None; ids.len()], Earlier::New)
             } else {
-                (None, Earlier::New)
+                self.store.look(owner, ids.clone(), origin.request.clone(), now).await?
             };
             match earlier {
                 Earlier::New => {}
-                Earlier::Replayed(tasks) => return answer(tasks),
+                Earlier::Replayed(answer) => return Ok(Written::Done(answer.tasks)),
                 Earlier::Reused => return Err(Error::reused(request)),
             }
-            let applied = apply(id, before.as_ref(), &write, etag.as_deref(), now);
-            let step = match applied.map_err(|refusal| refused(refusal, id, etag.as_deref())) {
-                Ok(Applied::Changed(task)) if validate_only => return Ok(Written::Would(task)),
-                Ok(Applied::Unchanged(task)) if validate_only || request.is_none() => return Ok(Written::Done(task)),
-                Ok(Applied::Unchanged(task)) => Step { expected: Some(task.version), task, change: None },
-                Ok(Applied::Changed(task)) => Step {
-                    expected: before.as_ref().map(|before| before.version),
-                    task,
-                    change: Some(Difference { kind: write.kind(), before }),
-                },
-                Err(error) => return Err(error),
-            };
-            match self.store.commit(owner, origin.clone(), vec![step], now).await? {
-                Commit::Committed(tasks) | Commit::Replayed(tasks) => return answer(tasks),
-                Commit::Reused => return Err(Error::reused(request)),
-                Commit::Stale if target.is_none() => id = TaskId(self.clock.id()),
-                Commit::Stale => {}
+            let mut steps = Vec::with_capacity(commands.len());
+            for ((command, id), before) in commands.iter().zip(ids).zip(before) {
+                let etag = command.etag.as_deref();
+                let applied = apply(id, before.as_ref(), &command.write, etag, now);
+                let expected = before.as_ref().map(|before| before.version);
+                steps.push(match applied.map_err(|refusal| refused(refusal, id, etag))? {
+                    Applied::Unchanged(task) => Step { expected, task, change: None },
+                    Applied::Changed(task) => {
+                        Step { expected, task, change: Some(Difference { kind: command.write.kind(), before }) }
+                    }
+                });
+            }
+            if validate_only {
+                return Ok(Written::Would(steps.into_iter().map(|step| step.task).collect()));
+            }
+            if request.is_none() && steps.iter().all(|step| step.change.is_none()) {
+                return Ok(Written::Done(steps.into_iter().map(|step| step.task).collect()));
+            }
+            if let Some(answer) = self.commit(owner, &origin, steps.into(), now).await? {
+                return Ok(Written::Done(answer.tasks));
             }
         }
-        Err(Error::Contended(id))
+        Err(Error::Contended)
     }
 
-    /// A page of the owner's tasks, and the token of the next one, empty when there is none.
-    pub(crate) async fn list(&self, owner: UserId, list: List<'_>) -> Result<(Vec<Task>, String), Error> {
+    /// Through the write door, and a hint to who watches. Nothing when others were faster.
+    async fn commit(
+        &self,
+        owner: UserId,
+        origin: &Origin,
+        plan: Plan,
+        now: jiff::Timestamp,
+    ) -> Result<Option<Answer>, Error> {
+        match self.store.commit(owner, origin.clone(), plan, now).await? {
+            Commit::Committed(answer) => {
+                if let Some(newest) = answer.tasks.iter().map(|task| task.version).max() {
+                    self.hints.hint(owner, newest);
+                }
+                Ok(Some(answer))
+            }
+            Commit::Replayed(answer) => Ok(Some(answer)),
+            Commit::Reused => Err(Error::reused(origin.request.as_ref())),
+            Commit::Stale => Ok(None),
+            Commit::Erased => Err(Error::Erased),
+        }
+    }
+
+    /// A page of the owner's tasks, the token of the next one, empty when there is none, and with
+    /// the first page a cursor from which the list can be watched.
+    pub(crate) async fn list(&self, owner: UserId, list: List<'_>) -> Result<(Vec<Task>, String, String), Error> {
         let List { filter, order, page_size: size, page_token, bound_to: (method, arguments) } = list;
         let after = match page_token {
             "" => None,
@@ -130,7 +184,17 @@ impl App {
         };
         let page = self.store.list(owner, Query { filter, order, after, size: page_size(size) }).await?;
         let next = page.next.map(|position| self.pages.seal(owner, method, arguments, &position.to_bytes()));
-        Ok((page.tasks, next.unwrap_or_default()))
+        let watch = page.log.map(live).transpose()?.map(|log| log.extent.end().to_string());
+        Ok((page.tasks, next.unwrap_or_default(), watch.unwrap_or_default()))
+    }
+
+    /// Takes away everything of an owner, for good. Can be repeated.
+    pub(crate) async fn erase(&self, owner: UserId) -> Result<(), Error> {
+        let now = self.clock.now();
+        while !self.store.erase(owner, now).await? {}
+        // Whoever watches is told that there is nothing to watch any more.
+        self.hints.hint(owner, errand_changelog::Seq::MAX);
+        Ok(())
     }
 
     /// Finishes what is under way and closes the store.
@@ -139,10 +203,9 @@ impl App {
     }
 }
 
-/// The one task of a single write's answer.
-fn answer(tasks: Vec<Task>) -> Result<Written, Error> {
-    let missing = || crate::store::Error::Engine("an answer without its task".to_owned());
-    Ok(Written::Done(tasks.into_iter().next().ok_or_else(missing)?))
+/// The log of an owner who was not erased.
+fn live(log: Log) -> Result<Log, Error> {
+    if log.is_erased { Err(Error::Erased) } else { Ok(log) }
 }
 
 fn refused(refusal: Refusal, id: TaskId, etag: Option<&str>) -> Error {
@@ -152,6 +215,6 @@ fn refused(refusal: Refusal, id: TaskId, etag: Option<&str>) -> Error {
         Refusal::NotDeleted => Error::NotDeleted(id),
         Refusal::EtagMismatch => Error::EtagMismatch { id, etag: etag.unwrap_or_default().to_owned() },
         // Only a new id can be taken, and only by a clash that the next try does not repeat.
-        Refusal::Taken => Error::Contended(id),
+        Refusal::Taken => Error::Contended,
     }
 }

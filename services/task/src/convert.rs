@@ -1,5 +1,9 @@
 //! Between the contract's messages and the domain's types.
 
+pub(crate) mod changes;
+
+use std::collections::HashSet;
+
 use errand_proto::{
     task::{self as proto, ListTasksRequest},
     validation::Violation,
@@ -9,11 +13,11 @@ use prost_types::FieldMask;
 use uuid::Uuid;
 
 use crate::{
-    app::Written,
+    app::{Command, Written},
     domain::{
         filter::{Filter, Order, Words},
         task::{Description, DueTime, Invalid, Labels, Priority, Task, TaskId, Title},
-        write::{Draft, Patch},
+        write::{Draft, Patch, Write},
     },
     error::Error,
 };
@@ -31,9 +35,12 @@ enum Field {
     Labels,
 }
 
-/// Collects everything that is wrong with a request, so that it is told at once.
-#[derive(Default)]
-struct Faults(Vec<Violation>);
+/// Collects everything that is wrong with a message at a path of the request, so that it is told at
+/// once.
+struct Faults<'p> {
+    at: &'p str,
+    found: Vec<Violation>,
+}
 
 // === in ===
 
@@ -48,57 +55,121 @@ pub(crate) fn task_id(text: &str, field: &str) -> Result<TaskId, Error> {
     }
 }
 
-/// A new task.
-pub(crate) fn draft(task: proto::Task) -> Result<Draft, Error> {
-    let mut faults = Faults::default();
-    let title = faults.found("task.title", Title::new(task.title));
-    let description = faults.found("task.description", Description::new(task.description));
-    let due_time = faults.found("task.dueTime", task.due_time.map(due_time).transpose());
-    let labels = faults.found("task.labels", Labels::new(task.labels));
+/// A batch of commands: each item is read with its path, and all that is wrong is told at once. No
+/// task may be named twice.
+pub(crate) fn batch<T>(items: Vec<T>, read: impl Fn(T, &str) -> Result<Command, Error>) -> Result<Vec<Command>, Error> {
+    let (mut commands, mut faults) = (Vec::with_capacity(items.len()), Vec::new());
+    for (index, item) in items.into_iter().enumerate() {
+        match read(item, &format!("requests[{index}]")) {
+            Ok(command) => commands.push((index, command)),
+            Err(Error::Invalid(mut violations)) => faults.append(&mut violations),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut seen = HashSet::new();
+    for (index, command) in &commands {
+        if command.target.is_some_and(|target| !seen.insert(target)) {
+            let field = match command.write {
+                Write::Patch(_) => format!("requests[{index}].task.id"),
+                _ => format!("requests[{index}].taskId"),
+            };
+            faults.push(Violation::new(field, "DUPLICATE", "must not name a task twice"));
+        }
+    }
+    if faults.is_empty() {
+        Ok(commands.into_iter().map(|(_, command)| command).collect())
+    } else {
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// What makes a new task.
+pub(crate) fn create(task: Option<proto::Task>, at: &str) -> Result<Command, Error> {
+    let write = Write::Create(draft(task.unwrap_or_default(), at)?);
+    Ok(Command { target: None, write, etag: None })
+}
+
+/// What changes a task; the paths are those of the task and of the mask.
+pub(crate) fn update(
+    task: Option<proto::Task>,
+    mask: Option<&FieldMask>,
+    at: &str,
+    mask_at: &str,
+) -> Result<Command, Error> {
+    let task = task.unwrap_or_default();
+    let (id, etag) = (task_id(&task.id, &format!("{at}.id")), given(task.etag.clone()));
+    match (id, patch(task, mask, at, mask_at)) {
+        (Ok(id), Ok(patch)) => Ok(Command { target: Some(id), write: Write::Patch(patch), etag }),
+        (Err(Error::Invalid(mut faults)), Err(Error::Invalid(mut more))) => {
+            faults.append(&mut more);
+            Err(Error::Invalid(faults))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// What else is done to a task.
+pub(crate) fn act(id: &str, etag: String, write: Write, field: &str) -> Result<Command, Error> {
+    Ok(Command { target: Some(task_id(id, field)?), write, etag: given(etag) })
+}
+
+/// A text that was set.
+pub(crate) fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn draft(task: proto::Task, at: &str) -> Result<Draft, Error> {
+    let mut faults = Faults::at(at);
+    let title = faults.found("title", Title::new(task.title));
+    let description = faults.found("description", Description::new(task.description));
+    let due_time = faults.found("dueTime", task.due_time.map(due_time).transpose());
+    let labels = faults.found("labels", Labels::new(task.labels));
     let priority = priority(task.priority);
     match (title, description, due_time, labels) {
         (Some(title), Some(description), Some(due_time), Some(labels)) => {
             Ok(Draft { title, description, priority, due_time, labels })
         }
-        _ => Err(Error::Invalid(faults.0)),
+        _ => Err(Error::Invalid(faults.found)),
     }
 }
 
 /// The changes that a mask picks from a task; without one, the fields that have a value.
-pub(crate) fn patch(task: proto::Task, mask: Option<&FieldMask>) -> Result<Patch, Error> {
+fn patch(task: proto::Task, mask: Option<&FieldMask>, at: &str, mask_at: &str) -> Result<Patch, Error> {
     let fields = match mask {
-        Some(mask) if !mask.paths.is_empty() => fields(&mask.paths).map_err(|fault| Error::Invalid(vec![fault]))?,
+        Some(mask) if !mask.paths.is_empty() => {
+            fields(&mask.paths, mask_at).map_err(|fault| Error::Invalid(vec![fault]))?
+        }
         _ => populated(&task),
     };
-    let mut faults = Faults::default();
+    let mut faults = Faults::at(at);
     let mut patch = Patch::default();
     if fields.contains(&Field::Title) {
-        patch.title = faults.found("task.title", Title::new(task.title));
+        patch.title = faults.found("title", Title::new(task.title));
     }
     if fields.contains(&Field::Description) {
-        patch.description = faults.found("task.description", Description::new(task.description));
+        patch.description = faults.found("description", Description::new(task.description));
     }
     if fields.contains(&Field::Priority) {
         patch.priority = Some(priority(task.priority));
     }
     if fields.contains(&Field::DueTime) {
-        patch.due_time = faults.found("task.dueTime", task.due_time.map(due_time).transpose());
+        patch.due_time = faults.found("dueTime", task.due_time.map(due_time).transpose());
     }
     if fields.contains(&Field::Labels) {
-        patch.labels = faults.found("task.labels", Labels::new(task.labels));
+        patch.labels = faults.found("labels", Labels::new(task.labels));
     }
-    if faults.0.is_empty() { Ok(patch) } else { Err(Error::Invalid(faults.0)) }
+    if faults.found.is_empty() { Ok(patch) } else { Err(Error::Invalid(faults.found)) }
 }
 
 /// What a list is narrowed to and sorted by.
 pub(crate) fn filter(request: &ListTasksRequest) -> Result<(Filter, Order), Error> {
-    let mut faults = Faults::default();
+    let mut faults = Faults::at("");
     let due_after = faults.found("dueAfter", request.due_after.map(due_time).transpose()).flatten();
     let due_before = faults.found("dueBefore", request.due_before.map(due_time).transpose()).flatten();
     let order = Order::parse(&request.order_by);
     if order.is_none() {
         let description = "must be create_time, due_time or update_time, each optionally followed by asc or desc";
-        faults.0.push(Violation::new("orderBy", "UNKNOWN_VALUE", description));
+        faults.found.push(Violation::new("orderBy", "UNKNOWN_VALUE", description));
     }
     let filter = Filter {
         completed: request.completed,
@@ -109,13 +180,13 @@ pub(crate) fn filter(request: &ListTasksRequest) -> Result<(Filter, Order), Erro
         show_deleted: request.show_deleted,
     };
     match order {
-        Some(order) if faults.0.is_empty() => Ok((filter, order)),
-        _ => Err(Error::Invalid(faults.0)),
+        Some(order) if faults.found.is_empty() => Ok((filter, order)),
+        _ => Err(Error::Invalid(faults.found)),
     }
 }
 
-fn fields(paths: &[String]) -> Result<Vec<Field>, Violation> {
-    let wrong = |reason, description: String| Violation::new("updateMask", reason, description);
+fn fields(paths: &[String], at: &str) -> Result<Vec<Field>, Violation> {
+    let wrong = |reason, description: String| Violation::new(at, reason, description);
     if paths.len() > PATHS {
         return Err(wrong("TOO_MANY", format!("must have at most {PATHS} paths")));
     }
@@ -162,30 +233,26 @@ fn priority(number: i32) -> Priority {
 // === out ===
 
 /// The answer to a write. A task that is not stored has no version, and a new one no id either.
-pub(crate) fn written(written: &Written) -> proto::Task {
+pub(crate) fn written(written: &Written) -> Vec<proto::Task> {
     match written {
-        Written::Done(task) => to_proto(task),
-        Written::Would(task) => {
-            let id = if task.version == 0 { String::new() } else { task.id.to_string() };
-            proto::Task { id, etag: String::new(), ..to_proto(task) }
-        }
+        Written::Done(tasks) => tasks.iter().map(to_proto).collect(),
+        Written::Would(tasks) => tasks.iter().map(would).collect(),
     }
+}
+
+fn would(task: &Task) -> proto::Task {
+    let id = if task.version == 0 { String::new() } else { task.id.to_string() };
+    proto::Task { id, etag: String::new(), ..to_proto(task) }
 }
 
 /// A task as clients see it.
 pub(crate) fn to_proto(task: &Task) -> proto::Task {
-    let priority = match task.priority {
-        Priority::None => proto::Priority::None,
-        Priority::Low => proto::Priority::Low,
-        Priority::Medium => proto::Priority::Medium,
-        Priority::High => proto::Priority::High,
-    };
     proto::Task {
         id: task.id.to_string(),
         title: task.title.as_str().to_owned(),
         description: task.description.as_str().to_owned(),
         completed: task.is_completed(),
-        priority: priority.into(),
+        priority: priority_name(task.priority).into(),
         due_time: task.due_time.map(|due| {
             let (seconds, nanos) = due.parts();
             prost_types::Timestamp { seconds, nanos }
@@ -199,6 +266,15 @@ pub(crate) fn to_proto(task: &Task) -> proto::Task {
     }
 }
 
+fn priority_name(priority: Priority) -> proto::Priority {
+    match priority {
+        Priority::None => proto::Priority::None,
+        Priority::Low => proto::Priority::Low,
+        Priority::Medium => proto::Priority::Medium,
+        Priority::High => proto::Priority::High,
+    }
+}
+
 fn instant(time: Timestamp) -> prost_types::Timestamp {
     let nanos = time.as_nanosecond();
     prost_types::Timestamp {
@@ -209,9 +285,21 @@ fn instant(time: Timestamp) -> prost_types::Timestamp {
 
 // === impl Faults ===
 
-impl Faults {
+impl<'p> Faults<'p> {
+    fn at(at: &'p str) -> Self {
+        Self { at, found: Vec::new() }
+    }
+
     fn found<T>(&mut self, field: &str, part: Result<T, Invalid>) -> Option<T> {
-        part.map_err(|invalid| self.0.push(Violation::new(field, reason(invalid), invalid.to_string()))).ok()
+        let path = || if self.at.is_empty() { field.to_owned() } else { format!("{}.{field}", self.at) };
+        match part {
+            Ok(part) => Some(part),
+            Err(invalid) => {
+                let violation = Violation::new(path(), reason(invalid), invalid.to_string());
+                self.found.push(violation);
+                None
+            }
+        }
     }
 }
 
@@ -239,18 +327,18 @@ mod tests {
     }
 
     fn masked(paths: &[&str], task: proto::Task) -> Result<Patch, Error> {
-        patch(task, Some(&FieldMask { paths: paths.iter().map(ToString::to_string).collect() }))
+        patch(task, Some(&FieldMask { paths: paths.iter().map(ToString::to_string).collect() }), "task", "updateMask")
     }
 
     #[test]
     fn r_046_a_blank_title_is_required_to_be_more() {
         for title in ["", "  ", "\u{3000}"] {
             let task = proto::Task { title: title.to_owned(), ..Default::default() };
-            assert_eq!(faults(draft(task.clone())), [("task.title".to_owned(), "REQUIRED")]);
+            assert_eq!(faults(draft(task.clone(), "task")), [("task.title".to_owned(), "REQUIRED")]);
             assert_eq!(faults(masked(&["title"], task)), [("task.title".to_owned(), "REQUIRED")]);
         }
         let blank = proto::Task { title: " ".to_owned(), ..Default::default() };
-        assert_eq!(faults(patch(blank, None)), [("task.title".to_owned(), "REQUIRED")]);
+        assert_eq!(faults(patch(blank, None, "task", "")), [("task.title".to_owned(), "REQUIRED")]);
     }
 
     #[test]
@@ -271,9 +359,9 @@ mod tests {
     fn r_055_an_empty_mask_means_the_fields_that_have_a_value() {
         let task = proto::Task { description: "d".to_owned(), completed: true, ..Default::default() };
         let expected = Patch { description: Some(Description::new("d").unwrap()), ..Patch::default() };
-        assert_eq!(patch(task.clone(), None).unwrap(), expected);
-        assert_eq!(patch(task, Some(&FieldMask::default())).unwrap(), expected);
-        assert_eq!(patch(proto::Task::default(), None).unwrap(), Patch::default());
+        assert_eq!(patch(task.clone(), None, "task", "").unwrap(), expected);
+        assert_eq!(patch(task, Some(&FieldMask::default()), "task", "").unwrap(), expected);
+        assert_eq!(patch(proto::Task::default(), None, "task", "").unwrap(), Patch::default());
     }
 
     #[test]
@@ -309,7 +397,7 @@ mod tests {
         let time = |seconds, nanos| Some(prost_types::Timestamp { seconds, nanos });
         for bad in [time(-62_135_596_801, 0), time(253_402_300_800, 0), time(0, -1), time(i64::MIN, i32::MIN)] {
             let task = proto::Task { title: "a".to_owned(), due_time: bad, ..Default::default() };
-            assert_eq!(faults(draft(task)), [("task.dueTime".to_owned(), "OUT_OF_RANGE")]);
+            assert_eq!(faults(draft(task, "task")), [("task.dueTime".to_owned(), "OUT_OF_RANGE")]);
             let list = ListTasksRequest { due_after: bad, due_before: bad, ..Default::default() };
             let expected = [("dueAfter".to_owned(), "OUT_OF_RANGE"), ("dueBefore".to_owned(), "OUT_OF_RANGE")];
             assert_eq!(faults(filter(&list)), expected);
@@ -322,6 +410,6 @@ mod tests {
         let list = ListTasksRequest { due_after: time, order_by: "title".to_owned(), ..Default::default() };
         assert_eq!(faults(filter(&list)).len(), 2);
         let task = proto::Task { due_time: time, ..Default::default() };
-        assert_eq!(faults(draft(task)).len(), 2);
+        assert_eq!(faults(draft(task, "task")).len(), 2);
     }
 }

@@ -6,7 +6,10 @@ use errand_changelog::Request;
 use errand_proto::validation::Violation;
 use tonic::Code;
 
-use crate::{domain::task::TaskId, store};
+use crate::{
+    domain::{task::TaskId, undo::CHANGES},
+    store,
+};
 
 /// Why a call was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +37,21 @@ pub enum Error {
     /// The request's id belongs to another request.
     #[error("request_id {0} was used for another request")]
     Reused(String),
-    /// Others changed the task faster than this call could.
-    #[error("task {0} changes too fast")]
-    Contended(TaskId),
+    /// Others changed the tasks faster than this call could.
+    #[error("the tasks of this call change too fast")]
+    Contended,
+    /// The log can not be followed from there.
+    #[error("the changes after this cursor are not kept any more")]
+    CursorExpired,
+    /// Nothing was selected that could be undone.
+    #[error("there are no changes of the last 30 days to undo here")]
+    ChangesNotFound,
+    /// More was selected than one call undoes.
+    #[error("one call undoes at most {CHANGES} changes")]
+    TooManyChanges,
+    /// The owner was erased.
+    #[error("the account of this token has been deleted")]
+    Erased,
     /// A page token of ours that holds no place in a list, such as one of another release.
     #[error("page_token can not be used any more; start from the first page")]
     PageToken,
@@ -75,9 +90,17 @@ impl From<Error> for errand_chassis::Error {
                 format!("{said}; give every new request an id of its own"),
             )
             .with("request_id", request_id),
-            Error::Contended(id) => {
-                about(Code::ResourceExhausted, "STORAGE_BUSY", said, id).retry_after(Duration::from_millis(100))
+            Error::Contended => {
+                Self::new(Code::ResourceExhausted, "STORAGE_BUSY", said).retry_after(Duration::from_millis(100))
             }
+            Error::CursorExpired => Self::new(
+                Code::FailedPrecondition,
+                "CURSOR_EXPIRED",
+                format!("{said}; list the tasks again and go on from the watch_cursor of that list"),
+            ),
+            Error::ChangesNotFound => Self::new(Code::NotFound, "CHANGES_NOT_FOUND", said),
+            Error::TooManyChanges => Self::invalid(vec![Violation::new("range", "TOO_MANY", said)]),
+            Error::Erased => Self::new(Code::Unauthenticated, "ACCOUNT_DELETED", said),
             Error::PageToken => Self::new(Code::InvalidArgument, "PAGE_TOKEN_INVALID", said),
             Error::Chassis(error) => error,
             Error::Store(error) => stored(&error),
@@ -138,7 +161,11 @@ mod tests {
             (Error::EtagMismatch { id, etag: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
             (Error::PageToken, Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::Reused("r".into()), Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
-            (Error::Contended(id), Code::ResourceExhausted, "STORAGE_BUSY"),
+            (Error::Contended, Code::ResourceExhausted, "STORAGE_BUSY"),
+            (Error::CursorExpired, Code::FailedPrecondition, "CURSOR_EXPIRED"),
+            (Error::ChangesNotFound, Code::NotFound, "CHANGES_NOT_FOUND"),
+            (Error::TooManyChanges, Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::Erased, Code::Unauthenticated, "ACCOUNT_DELETED"),
             (Error::Store(store::Error::Busy), Code::ResourceExhausted, "STORAGE_BUSY"),
             (Error::Store(store::Error::Full), Code::ResourceExhausted, "STORAGE_FULL"),
             (Error::Store(store::Error::OutcomeUnknown), Code::Unavailable, "OUTCOME_UNKNOWN"),

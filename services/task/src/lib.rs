@@ -13,7 +13,7 @@ mod grpc;
 
 use std::{path::Path, sync::Arc};
 
-use errand_chassis::{clock::Clock, page_token::PageTokens, secret::Secret, server::Routes};
+use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes};
 use errand_proto::task::task_service_server::TaskServiceServer;
 
 pub use error::Error;
@@ -29,6 +29,8 @@ pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     /// The role's secret, from which the key of page tokens comes.
     pub secret: Secret,
+    /// Says when streams hand over and loops stop.
+    pub drain: Drain,
 }
 
 /// What can be set; nothing so far.
@@ -42,17 +44,22 @@ pub struct Role(Arc<App>);
 
 /// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
 pub fn open(path: &Path, dependencies: Dependencies, _config: Config) -> Result<Role, Error> {
-    let Dependencies { clock, secret } = dependencies;
+    let Dependencies { clock, secret, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
     let store = Arc::new(Sqlite::open(path)?);
-    Ok(Role(Arc::new(App::new(store, clock, pages))))
+    Ok(Role(Arc::new(App::new(store, clock, pages, drain, convert::changes::change_event))))
 }
 
 impl Role {
     /// The services to serve.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        Routes::new().add(TaskServiceServer::new(grpc::Service(self.0.clone())))
+        Routes::new().add(grpc::Shared(TaskServiceServer::new(grpc::Service(self.0.clone()))))
+    }
+
+    /// Lets go of what is too old, now and then, until the drain begins. To be spawned.
+    pub async fn keep_house(self) {
+        self.0.keep_house().await;
     }
 
     /// Finishes what is under way and closes the file.

@@ -89,7 +89,9 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
     suite.health().set_all(false);
     let finish = async {
         sleep(config.server.shutdown_delay).await;
+        // First no new streams, then the end of the open ones: who is handed over must not come back here.
         drop(stop);
+        suite.drain().begin();
         _ = server.await;
         suite.close().await;
     };

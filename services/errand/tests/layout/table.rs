@@ -115,6 +115,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "task_tools",
             "errand_changelog",
             "errand_chassis::clock",
+            "errand_chassis::drain",
             "errand_chassis::page_token",
         ],
         outside: NO_WIRE_NO_SQL,

@@ -2,4 +2,5 @@
 
 pub mod filter;
 pub mod task;
+pub mod undo;
 pub mod write;

@@ -21,6 +21,25 @@ pub enum Write {
     Undelete,
 }
 
+/// The word for a change in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It was made.
+    Create,
+    /// Some of its fields changed.
+    Update,
+    /// It was marked as done.
+    Complete,
+    /// It was marked as not done.
+    Reopen,
+    /// It was deleted softly.
+    Delete,
+    /// It was brought back.
+    Undelete,
+    /// It is gone for good.
+    Purge,
+}
+
 /// What a new task is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -136,7 +155,7 @@ fn create(id: TaskId, draft: Draft, now: Timestamp) -> Task {
 }
 
 /// Times are kept to the microsecond; a task must not change by being stored.
-fn to_the_microsecond(time: Timestamp) -> Timestamp {
+pub(super) fn to_the_microsecond(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
@@ -145,15 +164,42 @@ fn to_the_microsecond(time: Timestamp) -> Timestamp {
 impl Write {
     /// The word for it in the change log.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> Kind {
         match self {
-            Write::Create(_) => "create",
-            Write::Patch(_) => "update",
-            Write::Complete => "complete",
-            Write::Reopen => "reopen",
-            Write::Delete => "delete",
-            Write::Undelete => "undelete",
+            Write::Create(_) => Kind::Create,
+            Write::Patch(_) => Kind::Update,
+            Write::Complete => Kind::Complete,
+            Write::Reopen => Kind::Reopen,
+            Write::Delete => Kind::Delete,
+            Write::Undelete => Kind::Undelete,
         }
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    const ALL: [Self; 7] =
+        [Self::Create, Self::Update, Self::Complete, Self::Reopen, Self::Delete, Self::Undelete, Self::Purge];
+
+    /// The word that is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Complete => "complete",
+            Self::Reopen => "reopen",
+            Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// Reads the stored word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Commit, Difference, Page, Query, Step, Store, sqlite};
+use super::{Answer, Commit, Difference, Page, Query, Step, Store, sqlite};
 use crate::domain::{
     filter::{Filter, Order},
     task::{Description, DueTime, Labels, Priority, Task, TaskId, Title},
@@ -94,8 +94,8 @@ async fn act(store: &dyn Store, owner: UserId, id: TaskId, write: &Write, now: T
     loop {
         let before = store.get(owner, id).await.unwrap();
         let step = step(id, before, write, now)?;
-        match store.commit(owner, by_user(), vec![step], now).await.unwrap() {
-            Commit::Committed(mut tasks) => return Ok(tasks.remove(0)),
+        match store.commit(owner, by_user(), vec![step].into(), now).await.unwrap() {
+            Commit::Committed(mut answer) => return Ok(answer.tasks.remove(0)),
             Commit::Stale => {}
             other => panic!("a write without a request came to {other:?}"),
         }
@@ -111,7 +111,7 @@ async fn walk(store: &dyn Store, owner: UserId, filter: &Filter, order: Order, s
     let (mut tasks, mut after) = (Vec::new(), None);
     loop {
         let query = Query { filter: filter.clone(), order, after, size };
-        let Page { tasks: mut page, next } = store.list(owner, query).await.unwrap();
+        let Page { tasks: mut page, next, log: _ } = store.list(owner, query).await.unwrap();
         assert!(page.len() <= size);
         tasks.append(&mut page);
         match next {

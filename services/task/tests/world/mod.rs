@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use errand_chassis::{
     clock::{Clock, ManualClock},
+    drain::Drain,
     jwks::{KeySet, PublicKey},
     secret::Secret,
     server,
@@ -23,7 +24,8 @@ use tonic::{Request, Status};
 use uuid::Uuid;
 
 pub(crate) struct World {
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) drain: Drain,
     keys: KeySet,
     signer: EncodingKey,
     folder: TempDir,
@@ -47,14 +49,16 @@ impl World {
         let signer = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
         let folder = tempfile::tempdir().unwrap();
         errand_storage::migrate::up(&folder.path().join("task.db"), MIGRATIONS).unwrap();
-        let role = open(&folder, &clock);
-        Self { clock, keys, signer, folder, role }
+        let drain = Drain::new();
+        let role = open(&folder, &clock, &drain);
+        Self { clock, drain, keys, signer, folder, role }
     }
 
     /// Closes the service and opens it again.
     pub(crate) async fn restart(&mut self) {
         self.role.close().await;
-        self.role = open(&self.folder, &self.clock);
+        self.drain = Drain::new();
+        self.role = open(&self.folder, &self.clock, &self.drain);
     }
 
     /// Lets a second pass.
@@ -89,8 +93,9 @@ impl World {
     }
 }
 
-fn open(folder: &TempDir, clock: &Arc<ManualClock>) -> Role {
-    let dependencies = Dependencies { clock: clock.clone(), secret: Secret::new(&[7; 32]).unwrap() };
+fn open(folder: &TempDir, clock: &Arc<ManualClock>, drain: &Drain) -> Role {
+    let dependencies =
+        Dependencies { clock: clock.clone(), secret: Secret::new(&[7; 32]).unwrap(), drain: drain.clone() };
     errand_task::open(&folder.path().join("task.db"), dependencies, Config::default()).unwrap()
 }
 

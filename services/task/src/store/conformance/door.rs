@@ -19,11 +19,11 @@ async fn a_write_is_stored_and_logged_once() {
         };
         let step = step(id(1), None, &Write::Create(full), at(0)).unwrap();
         let expected = Task { version: 1, ..step.task.clone() };
-        let committed = store.commit(user(1), origin.clone(), vec![step], at(0)).await.unwrap();
-        assert_eq!(committed, Commit::Committed(vec![expected.clone()]));
+        let committed = store.commit(user(1), origin.clone(), vec![step].into(), at(0)).await.unwrap();
+        assert_eq!(committed, Commit::Committed(vec![expected.clone()].into()));
         assert_eq!(store.get(user(1), id(1)).await.unwrap().as_ref(), Some(&expected));
 
-        let changes = store.changes(user(1), 0, 10).await.unwrap();
+        let changes = store.changes(user(1), 0, None, 10).await.unwrap().0;
         let [change] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!((change.seq, change.time, change.actor, change.turn), (1, at(0), Actor::Assistant, turn));
         assert_eq!((change.request_id.as_deref(), change.kind.as_str()), (Some("r1"), "create"));
@@ -36,15 +36,15 @@ async fn r_035_another_owners_task_is_as_if_it_did_not_exist() {
     for Engine { store, .. } in engines() {
         let task = create(&*store, user(1), id(1), draft("mine"), at(0)).await;
         assert_eq!(store.get(user(2), id(1)).await.unwrap(), None);
-        let looked = store.look(user(2), id(1), None, at(0)).await.unwrap();
-        assert_eq!(looked, (None, Earlier::New));
-        assert_eq!(store.changes(user(2), 0, 10).await.unwrap(), []);
+        let looked = store.look(user(2), vec![id(1)], None, at(0)).await.unwrap();
+        assert_eq!(looked, (vec![None], Earlier::New));
+        assert_eq!(store.changes(user(2), 0, None, 10).await.unwrap().0, []);
         assert_eq!(walk(&*store, user(2), &Filter::default(), Order::default(), 10).await, []);
         for write in [renamed("theirs"), Write::Complete, Write::Delete, Write::Undelete] {
             assert_eq!(act(&*store, user(2), id(1), &write, at(1)).await, Err(Refusal::NotFound));
             // Even with the row in hand, the door compares with what the owner has.
             let forged = Step { expected: Some(task.version), task: task.clone(), change: None };
-            assert_eq!(store.commit(user(2), by_user(), vec![forged], at(1)).await.unwrap(), Commit::Stale);
+            assert_eq!(store.commit(user(2), by_user(), vec![forged].into(), at(1)).await.unwrap(), Commit::Stale);
         }
         // The same id is free for another owner.
         create(&*store, user(2), id(1), draft("also mine"), at(2)).await;
@@ -63,21 +63,25 @@ async fn a_stale_step_leaves_nothing_of_its_commit() {
             step(id(1), Some(first.clone()), &Write::Complete, at(2)).unwrap(),
             step(id(2), Some(second), &Write::Complete, at(2)).unwrap(),
         ];
-        let commit = store.commit(owner, requested("r1", "x"), steps, at(2)).await.unwrap();
+        let commit = store.commit(owner, requested("r1", "x"), steps.into(), at(2)).await.unwrap();
         assert_eq!(commit, Commit::Stale);
         assert_eq!(store.get(owner, id(1)).await.unwrap().as_ref(), Some(&first));
-        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 3);
-        let looked = store.look(owner, id(1), requested("r1", "x").request, at(2)).await.unwrap();
+        assert_eq!(store.changes(owner, 0, None, 10).await.unwrap().0.len(), 3);
+        let looked = store.look(owner, vec![id(1)], requested("r1", "x").request, at(2)).await.unwrap();
         assert_eq!(looked.1, Earlier::New, "a refusal is not remembered");
 
         let steps = vec![
             step(id(1), Some(first), &Write::Complete, at(3)).unwrap(),
             step(id(2), Some(newer), &Write::Delete, at(3)).unwrap(),
         ];
-        let Commit::Committed(tasks) = store.commit(owner, by_user(), steps, at(3)).await.unwrap() else { panic!() };
+        let Commit::Committed(Answer { tasks, .. }) =
+            store.commit(owner, by_user(), steps.into(), at(3)).await.unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(tasks.iter().map(|task| task.version).collect::<Vec<_>>(), [4, 5]);
         let again = step(id(1), None, &Write::Create(draft("taken")), at(4)).unwrap();
-        assert_eq!(store.commit(owner, by_user(), vec![again], at(4)).await.unwrap(), Commit::Stale);
+        assert_eq!(store.commit(owner, by_user(), vec![again].into(), at(4)).await.unwrap(), Commit::Stale);
     }
 }
 
@@ -86,25 +90,25 @@ async fn r_064_a_repeated_request_gets_its_first_answer() {
     for Engine { store, .. } in engines() {
         let owner = user(1);
         let new = step(id(1), None, &Write::Create(draft("one")), at(0)).unwrap();
-        let first = store.commit(owner, requested("r1", "x"), vec![new.clone()], at(0)).await.unwrap();
+        let first = store.commit(owner, requested("r1", "x"), vec![new.clone()].into(), at(0)).await.unwrap();
         let Commit::Committed(answer) = first else { panic!("{first:?}") };
         act(&*store, owner, id(1), &renamed("changed since"), at(1)).await.unwrap();
 
         let other = step(id(2), None, &Write::Create(draft("one")), at(2)).unwrap();
-        let again = store.commit(owner, requested("r1", "x"), vec![other.clone()], at(2)).await.unwrap();
+        let again = store.commit(owner, requested("r1", "x"), vec![other.clone()].into(), at(2)).await.unwrap();
         assert_eq!(again, Commit::Replayed(answer.clone()));
-        let looked = store.look(owner, id(1), requested("r1", "x").request, at(2)).await.unwrap();
+        let looked = store.look(owner, vec![id(1)], requested("r1", "x").request, at(2)).await.unwrap();
         assert_eq!(looked.1, Earlier::Replayed(answer));
 
-        let reused = store.commit(owner, requested("r1", "y"), vec![other.clone()], at(2)).await.unwrap();
+        let reused = store.commit(owner, requested("r1", "y"), vec![other.clone()].into(), at(2)).await.unwrap();
         assert_eq!(reused, Commit::Reused);
-        let looked = store.look(owner, id(1), requested("r1", "y").request, at(2)).await.unwrap();
+        let looked = store.look(owner, vec![id(1)], requested("r1", "y").request, at(2)).await.unwrap();
         assert_eq!(looked.1, Earlier::Reused);
         let mut method = requested("r1", "x");
         method.request.as_mut().unwrap().method = "/errand.task.v1.TaskService/UpdateTask";
-        assert_eq!(store.commit(owner, method, vec![other], at(2)).await.unwrap(), Commit::Reused);
+        assert_eq!(store.commit(owner, method, vec![other].into(), at(2)).await.unwrap(), Commit::Reused);
         assert_eq!(store.get(owner, id(2)).await.unwrap(), None);
-        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 2);
+        assert_eq!(store.changes(owner, 0, None, 10).await.unwrap().0.len(), 2);
     }
 }
 
@@ -113,7 +117,7 @@ async fn r_066_request_ids_of_two_owners_are_independent() {
     for Engine { store, .. } in engines() {
         for owner in [user(1), user(2)] {
             let new = step(id(1), None, &Write::Create(draft(&owner.to_string())), at(0)).unwrap();
-            let commit = store.commit(owner, requested("same", "x"), vec![new], at(0)).await.unwrap();
+            let commit = store.commit(owner, requested("same", "x"), vec![new].into(), at(0)).await.unwrap();
             assert!(matches!(commit, Commit::Committed(_)), "{commit:?}");
         }
     }
@@ -126,11 +130,11 @@ async fn what_is_so_already_is_remembered_and_not_logged() {
         let task = create(&*store, owner, id(1), draft("one"), at(0)).await;
         let open = step(id(1), Some(task.clone()), &Write::Reopen, at(1)).unwrap();
         assert_eq!(open.change, None);
-        let commit = store.commit(owner, requested("r1", "x"), vec![open.clone()], at(1)).await.unwrap();
-        assert_eq!(commit, Commit::Committed(vec![task.clone()]));
-        let again = store.commit(owner, requested("r1", "x"), vec![open], at(2)).await.unwrap();
-        assert_eq!(again, Commit::Replayed(vec![task]));
-        assert_eq!(store.changes(owner, 0, 10).await.unwrap().len(), 1);
+        let commit = store.commit(owner, requested("r1", "x"), vec![open.clone()].into(), at(1)).await.unwrap();
+        assert_eq!(commit, Commit::Committed(vec![task.clone()].into()));
+        let again = store.commit(owner, requested("r1", "x"), vec![open].into(), at(2)).await.unwrap();
+        assert_eq!(again, Commit::Replayed(vec![task].into()));
+        assert_eq!(store.changes(owner, 0, None, 10).await.unwrap().0.len(), 1);
     }
 }
 
@@ -140,19 +144,19 @@ async fn a_request_is_forgotten_after_seven_days() {
     for Engine { store, .. } in engines() {
         let owner = user(1);
         let new = |number, now| vec![step(id(number), None, &Write::Create(draft("x")), now).unwrap()];
-        store.commit(owner, requested("r1", "x"), new(1, at(0)), at(0)).await.unwrap();
+        store.commit(owner, requested("r1", "x"), new(1, at(0)).into(), at(0)).await.unwrap();
         let late = at(7 * DAY - 1);
         assert!(matches!(
-            store.commit(owner, requested("r1", "x"), new(2, late), late).await.unwrap(),
+            store.commit(owner, requested("r1", "x"), new(2, late).into(), late).await.unwrap(),
             Commit::Replayed(_)
         ));
         let later = at(7 * DAY);
         assert!(matches!(
-            store.commit(owner, requested("r1", "y"), new(3, later), later).await.unwrap(),
+            store.commit(owner, requested("r1", "y"), new(3, later).into(), later).await.unwrap(),
             Commit::Committed(_)
         ));
         assert!(matches!(
-            store.commit(owner, requested("r1", "y"), new(4, later), later).await.unwrap(),
+            store.commit(owner, requested("r1", "y"), new(4, later).into(), later).await.unwrap(),
             Commit::Replayed(_)
         ));
     }
@@ -168,9 +172,9 @@ async fn r_064_fifty_equal_requests_at_once_make_one_task() {
                 calls.spawn(async move {
                     let new = step(id(round * 100 + number), None, &Write::Create(draft("one")), at(0)).unwrap();
                     let origin = requested(&format!("round {round}"), "x");
-                    match store.commit(user(1), origin, vec![new], at(0)).await.unwrap() {
-                        Commit::Committed(tasks) => (true, tasks),
-                        Commit::Replayed(tasks) => (false, tasks),
+                    match store.commit(user(1), origin, vec![new].into(), at(0)).await.unwrap() {
+                        Commit::Committed(answer) => (true, answer.tasks),
+                        Commit::Replayed(answer) => (false, answer.tasks),
                         other => panic!("{other:?}"),
                     }
                 });
@@ -194,7 +198,7 @@ async fn r_072_of_32_writes_to_one_version_one_wins() {
                 calls.spawn(async move {
                     let write = renamed(&format!("{round}/{number}"));
                     let step = step(id(1), Some(before), &write, at(1)).unwrap();
-                    store.commit(user(1), by_user(), vec![step], at(1)).await.unwrap()
+                    store.commit(user(1), by_user(), vec![step].into(), at(1)).await.unwrap()
                 });
             }
             let (won, lost): (Vec<_>, Vec<_>) =
@@ -202,7 +206,7 @@ async fn r_072_of_32_writes_to_one_version_one_wins() {
             assert_eq!((won.len(), lost.len()), (1, 31));
             assert!(lost.iter().all(|commit| *commit == Commit::Stale));
             task = store.get(user(1), id(1)).await.unwrap().unwrap();
-            assert_eq!(won, [Commit::Committed(vec![task.clone()])]);
+            assert_eq!(won, [Commit::Committed(vec![task.clone()].into())]);
         }
     }
 }
@@ -220,7 +224,7 @@ async fn r_073_sixteen_counters_lose_no_step() {
                         let task = store.get(user(1), id(1)).await.unwrap().unwrap();
                         let count: u32 = task.title.as_str().parse().unwrap();
                         let step = step(id(1), Some(task), &renamed(&(count + 1).to_string()), at(1)).unwrap();
-                        match store.commit(user(1), by_user(), vec![step], at(1)).await.unwrap() {
+                        match store.commit(user(1), by_user(), vec![step].into(), at(1)).await.unwrap() {
                             Commit::Stale => {}
                             _ => break,
                         }

@@ -48,7 +48,7 @@ async fn replayed(store: &dyn Store, owner: UserId) -> Result<Tasks, TestCaseErr
     let mut seq = 0;
     loop {
         // Small pieces, so that reading on from a place is tested, too.
-        let changes = store.changes(owner, seq, 7).await.unwrap();
+        let changes = store.changes(owner, seq, None, 7).await.unwrap().0;
         if changes.is_empty() {
             return Ok(tasks);
         }

@@ -222,8 +222,8 @@ async fn a_filter_that_few_pass_answers_short_pages_and_ends() {
             };
             numbers.map(new).collect::<Vec<_>>()
         };
-        store.commit(owner, by_user(), steps(0..1500), at(0)).await.unwrap();
-        store.commit(owner, by_user(), steps(1500..2300), at(0)).await.unwrap();
+        store.commit(owner, by_user(), steps(0..1500).into(), at(0)).await.unwrap();
+        store.commit(owner, by_user(), steps(1500..2300).into(), at(0)).await.unwrap();
         let filter = Filter { words: Words::of("needle"), ..Filter::default() };
         let (mut found, mut pages, mut after) = (Vec::new(), 0, None);
         loop {

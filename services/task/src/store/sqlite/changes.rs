@@ -1,28 +1,47 @@
 //! The tables `heads`, `changes` and `requests`: the change log and its index by request.
 
-use errand_changelog::{Actor, Change, Fingerprint, Known, Origin, REQUESTS_KEPT, Record, Request, Seq, UserId};
+use errand_changelog::{
+    Actor, Change, Extent, Fingerprint, Known, Origin, REQUESTS_KEPT, Record, Request, Seq, UserId,
+};
 use errand_storage::{
     Error,
     sqlite::{micros, timestamp},
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, ToSql, params};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    domain::task::Task,
-    store::{Difference, Earlier},
+    domain::{task::Task, write::Kind},
+    store::{Answer, Difference, Earlier, Log},
 };
 
 /// Answers too old to be known that one commit takes away.
 const SWEPT: i64 = 8;
 
 /// How far the owner's log goes.
-pub(super) fn head(db: &Connection, owner: UserId) -> Result<Seq, Error> {
-    let mut statement = db.prepare_cached("SELECT seq FROM heads WHERE owner = ?1")?;
-    let seq: Option<Seq> = statement.query_row(params![owner.as_uuid()], |row| row.get(0)).optional()?;
-    Ok(seq.unwrap_or(0))
+pub(super) fn log(db: &Connection, owner: UserId) -> Result<Log, Error> {
+    let mut statement = db.prepare_cached("SELECT epoch FROM log")?;
+    let epoch = statement.query_row([], |row| row.get(0))?;
+    let mut statement = db.prepare_cached("SELECT seq, compacted, erase_time FROM heads WHERE owner = ?1")?;
+    let mut rows = statement.query(params![owner.as_uuid()])?;
+    Ok(match rows.next()? {
+        None => Log { extent: Extent { epoch, head: 0, compacted: 0 }, is_erased: false },
+        Some(row) => Log {
+            extent: Extent { epoch, head: row.get("seq")?, compacted: row.get("compacted")? },
+            is_erased: row.get::<_, Option<i64>>("erase_time")?.is_some(),
+        },
+    })
+}
+
+/// Where the owner's log ends; nothing when the owner was erased.
+pub(super) fn head(db: &Connection, owner: UserId) -> Result<Option<Seq>, Error> {
+    let mut statement = db.prepare_cached("SELECT seq, erase_time FROM heads WHERE owner = ?1")?;
+    let mut rows = statement.query(params![owner.as_uuid()])?;
+    let Some(row) = rows.next()? else { return Ok(Some(0)) };
+    let erased: Option<i64> = row.get("erase_time")?;
+    Ok(if erased.is_none() { Some(row.get("seq")?) } else { None })
 }
 
 /// Moves the end of the owner's log.
@@ -34,7 +53,7 @@ pub(super) fn set_head(db: &Connection, owner: UserId, seq: Seq) -> Result<(), E
     Ok(())
 }
 
-/// Appends one change; the task's version is its place in the log.
+/// Appends one change; the task's version is its place in the log. What is purged has no after.
 pub(super) fn append(
     db: &Connection,
     owner: UserId,
@@ -47,6 +66,7 @@ pub(super) fn append(
         "INSERT INTO changes (owner, seq, time, actor, turn, request_id, kind, task, before, after)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
+    let after = Some(task).filter(|_| difference.kind != Kind::Purge);
     statement.execute(params![
         owner.as_uuid(),
         task.version,
@@ -54,27 +74,68 @@ pub(super) fn append(
         origin.actor.as_str(),
         origin.turn,
         origin.request.as_ref().map(|request| request.id.as_str()),
-        difference.kind,
+        difference.kind.as_str(),
         task.id.0,
         difference.before.as_ref().map(to_json).transpose()?,
-        to_json(task)?,
+        after.map(to_json).transpose()?,
     ])?;
     Ok(())
 }
 
 /// The changes after `after`, oldest first.
 pub(super) fn after(db: &Connection, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Task>>, Error> {
-    let mut statement = db.prepare_cached(
+    let statement = db.prepare_cached(
         "SELECT owner, seq, time, actor, turn, request_id, kind, before, after
          FROM changes WHERE owner = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![owner.as_uuid(), after, limit])?;
+    read(statement, owner, params![owner.as_uuid(), after, count(limit)])
+}
+
+/// The changes of a turn after `after`, oldest first.
+pub(super) fn of_turn(
+    db: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Change<Task>>, Error> {
+    let statement = db.prepare_cached(
+        "SELECT owner, seq, time, actor, turn, request_id, kind, before, after
+         FROM changes INDEXED BY changes_by_turn
+         WHERE owner = ?1 AND turn = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+    )?;
+    read(statement, owner, params![owner.as_uuid(), turn, after, count(limit)])
+}
+
+/// The changes from `first` to `last`, oldest first.
+pub(super) fn between(
+    db: &Connection,
+    owner: UserId,
+    (first, last): (Seq, Seq),
+    limit: usize,
+) -> Result<Vec<Change<Task>>, Error> {
+    let statement = db.prepare_cached(
+        "SELECT owner, seq, time, actor, turn, request_id, kind, before, after
+         FROM changes WHERE owner = ?1 AND seq >= ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
+    )?;
+    read(statement, owner, params![owner.as_uuid(), first, last, count(limit)])
+}
+
+fn read(
+    mut statement: CachedStatement<'_>,
+    owner: UserId,
+    parameters: &[&dyn ToSql],
+) -> Result<Vec<Change<Task>>, Error> {
+    let mut rows = statement.query(parameters)?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
         changes.push(change(row, owner)?);
     }
     Ok(changes)
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 fn change(row: &Row<'_>, owner: UserId) -> Result<Change<Task>, Error> {
@@ -135,7 +196,7 @@ pub(super) fn remember(
     db: &Connection,
     owner: UserId,
     request: &Request,
-    answer: &[Task],
+    answer: &Answer,
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut sweep = db.prepare_cached(
@@ -163,7 +224,7 @@ fn oldest_kept(now: Timestamp) -> i64 {
     micros(now).saturating_sub(i64::try_from(REQUESTS_KEPT.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
+fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Engine(error.to_string()))
 }
 

@@ -6,7 +6,7 @@ use errand_changelog::UserId;
 use errand_storage::Error;
 use rusqlite::{CachedStatement, Connection, Rows, ToSql};
 
-use super::tasks::Columns;
+use super::{changes, tasks::Columns};
 use crate::{
     domain::{
         filter::{Filter, Key, Order, Range},
@@ -44,6 +44,7 @@ pub(super) fn page(db: &Connection, owner: UserId, query: &Query) -> Result<Page
         streams.push(source.walk(deleted, owner, true, &range)?);
     }
 
+    let log = after.is_none().then(|| changes::log(db, owner)).transpose()?;
     let mut tasks = Vec::with_capacity(*size);
     let mut last = None;
     for _ in 0..READ_AT_MOST {
@@ -51,7 +52,7 @@ pub(super) fn page(db: &Connection, owner: UserId, query: &Query) -> Result<Page
             break;
         }
         let Some(task) = first(&mut streams, *order, owner)? else {
-            return Ok(Page { tasks, next: None });
+            return Ok(Page { tasks, next: None, log });
         };
         last = Some(order.position(&task));
         if filter.matches(&task) {
@@ -59,7 +60,7 @@ pub(super) fn page(db: &Connection, owner: UserId, query: &Query) -> Result<Page
         }
     }
     let more = streams.iter().any(|stream| stream.next.is_some());
-    Ok(Page { tasks, next: last.filter(|_| more) })
+    Ok(Page { tasks, next: last.filter(|_| more), log })
 }
 
 /// Takes the task that comes first in `order` from the streams.

@@ -2,26 +2,34 @@
 //! transaction; the statements are in `tasks`, `list` and `changes`.
 
 mod changes;
+mod housekeeping;
 mod list;
 mod tasks;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use async_trait::async_trait;
 use errand_changelog::{Change, Origin, Request, Seq, UserId};
 use errand_storage::{Error, Migration, Outcome};
 use jiff::Timestamp;
 use rusqlite::Connection;
+use uuid::Uuid;
 
-use super::{Commit, Earlier, Page, Query, Step, Store};
-use crate::domain::task::{Task, TaskId};
+use super::{Ages, Answer, Back, Commit, Earlier, Log, Page, Plan, Query, Selection, Store};
+use crate::domain::{
+    task::{Task, TaskId},
+    write::Kind,
+};
 
 /// The schema, step by step.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "tasks",
-    sql: include_str!("../../../../../migrations/task/sqlite/0001_tasks.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "tasks", sql: include_str!("../../../../../migrations/task/sqlite/0001_tasks.sql") },
+    Migration {
+        version: 2,
+        name: "changes",
+        sql: include_str!("../../../../../migrations/task/sqlite/0002_changes.sql"),
+    },
+];
 
 /// A task store in a SQLite file.
 #[derive(Debug, Clone)]
@@ -37,33 +45,93 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn get(&self, owner: UserId, id: TaskId) -> Result<Option<Task>, Error> {
-        self.0.get(move |db| tasks::get(db, owner, id)).await
+        self.0.read(move |db| tasks::get(db, owner, id)).await
     }
 
     async fn look(
         &self,
         owner: UserId,
-        id: TaskId,
+        ids: Vec<TaskId>,
         request: Option<Request>,
         now: Timestamp,
-    ) -> Result<(Option<Task>, Earlier), Error> {
+    ) -> Result<(Vec<Option<Task>>, Earlier), Error> {
         let look = move |db: &Connection| {
             let earlier = changes::earlier(db, owner, request.as_ref(), now)?;
-            Ok((tasks::get(db, owner, id)?, earlier))
+            let tasks = ids.iter().map(|id| tasks::get(db, owner, *id)).collect::<Result<_, _>>()?;
+            Ok((tasks, earlier))
         };
-        self.0.get(look).await
+        self.0.read(look).await
     }
 
-    async fn commit(&self, owner: UserId, origin: Origin, steps: Vec<Step>, now: Timestamp) -> Result<Commit, Error> {
-        self.0.write(move |db| commit(db, owner, &origin, &steps, now)).await
+    async fn look_back(
+        &self,
+        owner: UserId,
+        selection: Selection,
+        request: Option<Request>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Back, Error> {
+        let look = move |db: &Connection| {
+            let earlier = changes::earlier(db, owner, request.as_ref(), now)?;
+            let changes = match selection {
+                Selection::Turn(turn) => changes::of_turn(db, owner, turn, 0, limit)?,
+                Selection::Range(first, last) => changes::between(db, owner, (first, last), limit)?,
+            };
+            let touched = changes.iter().filter_map(|change| change.before.as_ref().or(change.after.as_ref()));
+            let touched: BTreeSet<TaskId> = touched.map(|task| task.id).collect();
+            let tasks = touched.into_iter().filter_map(|id| tasks::get(db, owner, id).transpose());
+            Ok(Back { earlier, log: changes::log(db, owner)?, tasks: tasks.collect::<Result<_, _>>()?, changes })
+        };
+        self.0.read(look).await
+    }
+
+    async fn commit(&self, owner: UserId, origin: Origin, plan: Plan, now: Timestamp) -> Result<Commit, Error> {
+        self.0.write(move |db| commit(db, owner, &origin, &plan, now)).await
     }
 
     async fn list(&self, owner: UserId, query: Query) -> Result<Page, Error> {
         self.0.read(move |db| list::page(db, owner, &query)).await
     }
 
-    async fn changes(&self, owner: UserId, after: Seq, limit: usize) -> Result<Vec<Change<Task>>, Error> {
-        self.0.read(move |db| changes::after(db, owner, after, limit)).await
+    async fn log(&self, owner: UserId) -> Result<Log, Error> {
+        self.0.read(move |db| changes::log(db, owner)).await
+    }
+
+    async fn changes(
+        &self,
+        owner: UserId,
+        after: Seq,
+        turn: Option<Uuid>,
+        limit: usize,
+    ) -> Result<(Vec<Change<Task>>, Log), Error> {
+        let read = move |db: &Connection| {
+            let changes = match turn {
+                None => changes::after(db, owner, after, limit)?,
+                Some(turn) => changes::of_turn(db, owner, turn, after, limit)?,
+            };
+            Ok((changes, changes::log(db, owner)?))
+        };
+        self.0.read(read).await
+    }
+
+    async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error> {
+        self.0.write(move |db| housekeeping::erase(db, owner, now).map(Outcome::Commit)).await
+    }
+
+    async fn untidy(&self, after: Option<UserId>, ages: Ages) -> Result<(Vec<UserId>, Option<UserId>), Error> {
+        self.0.read(move |db| housekeeping::untidy(db, after, &ages)).await
+    }
+
+    async fn expired(&self, owner: UserId, before: Timestamp, limit: usize) -> Result<Vec<Task>, Error> {
+        self.0.read(move |db| tasks::expired(db, owner, before, limit)).await
+    }
+
+    async fn compact(&self, owner: UserId, before: Timestamp) -> Result<bool, Error> {
+        self.0.write(move |db| housekeeping::compact(db, owner, before).map(Outcome::Commit)).await
+    }
+
+    async fn forget(&self, owner: UserId, before: Timestamp) -> Result<bool, Error> {
+        self.0.write(move |db| housekeeping::forget(db, owner, before).map(Outcome::Commit)).await
     }
 
     async fn close(&self) {
@@ -76,35 +144,39 @@ fn commit(
     db: &Connection,
     owner: UserId,
     origin: &Origin,
-    steps: &[Step],
+    plan: &Plan,
     now: Timestamp,
 ) -> Result<Outcome<Commit>, Error> {
+    let Some(head) = changes::head(db, owner)? else { return Ok(Outcome::Discard(Commit::Erased)) };
     match changes::earlier(db, owner, origin.request.as_ref(), now)? {
         Earlier::New => {}
         Earlier::Replayed(answer) => return Ok(Outcome::Discard(Commit::Replayed(answer))),
         Earlier::Reused => return Ok(Outcome::Discard(Commit::Reused)),
     }
-    for step in steps {
+    for step in &plan.steps {
         if tasks::version(db, owner, step.task.id)? != step.expected {
             return Ok(Outcome::Discard(Commit::Stale));
         }
     }
-    let head = changes::head(db, owner)?;
     let mut seq = head;
-    let mut answer = Vec::with_capacity(steps.len());
-    for step in steps {
+    let mut tasks = Vec::with_capacity(plan.steps.len());
+    for step in &plan.steps {
         let mut task = step.task.clone();
         if let Some(difference) = &step.change {
             seq += 1;
             task.version = seq;
-            tasks::put(db, owner, difference.before.as_ref(), &task)?;
+            match difference.kind {
+                Kind::Purge => tasks::remove(db, owner, task.id)?,
+                _ => tasks::put(db, owner, difference.before.as_ref(), &task)?,
+            }
             changes::append(db, owner, origin, difference, &task, now)?;
         }
-        answer.push(task);
+        tasks.push(task);
     }
     if seq > head {
         changes::set_head(db, owner, seq)?;
     }
+    let answer = Answer { tasks, conflicts: plan.conflicts.clone() };
     if let Some(request) = &origin.request {
         changes::remember(db, owner, request, &answer, now)?;
     }

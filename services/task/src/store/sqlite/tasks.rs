@@ -42,6 +42,24 @@ pub(super) fn get(db: &Connection, owner: UserId, id: TaskId) -> Result<Option<T
     rows.next()?.map(|row| columns.task(row, owner)).transpose()
 }
 
+/// Tasks that were deleted at `before` or earlier.
+pub(super) fn expired(db: &Connection, owner: UserId, before: Timestamp, limit: usize) -> Result<Vec<Task>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT owner, id, version, title, description, priority, due_time, labels,
+                create_time, update_time, complete_time, delete_time
+         FROM tasks INDEXED BY tasks_by_delete_time
+         WHERE owner = ?1 AND delete_time <= ?2 ORDER BY delete_time LIMIT ?3",
+    )?;
+    let columns = Columns::of(&statement)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![owner.as_uuid(), micros(before), limit])?;
+    let mut tasks = Vec::new();
+    while let Some(row) = rows.next()? {
+        tasks.push(columns.task(row, owner)?);
+    }
+    Ok(tasks)
+}
+
 /// The version of a task; nothing when there is none.
 pub(super) fn version(db: &Connection, owner: UserId, id: TaskId) -> Result<Option<Seq>, Error> {
     let mut statement = db.prepare_cached("SELECT version FROM tasks WHERE owner = ?1 AND id = ?2")?;
@@ -81,6 +99,13 @@ pub(super) fn put(db: &Connection, owner: UserId, before: Option<&Task>, task: &
         task.delete_time.map(micros),
     ])?;
     put_labels(db, owner, before, task)
+}
+
+/// Takes a task away for good; its label rows go with it.
+pub(super) fn remove(db: &Connection, owner: UserId, id: TaskId) -> Result<(), Error> {
+    let mut statement = db.prepare_cached("DELETE FROM tasks WHERE owner = ?1 AND id = ?2")?;
+    statement.execute(params![owner.as_uuid(), id.0])?;
+    Ok(())
 }
 
 /// Label rows are for live tasks only; most writes leave them as they are.
