@@ -45,7 +45,7 @@ impl Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn get(&self, owner: UserId, id: TaskId) -> Result<Option<Task>, Error> {
-        self.0.read(move |db| tasks::get(db, owner, id)).await
+        self.0.get(move |db| tasks::get(db, owner, id)).await
     }
 
     async fn look(
@@ -60,7 +60,7 @@ impl Store for Sqlite {
             let tasks = ids.iter().map(|id| tasks::get(db, owner, *id)).collect::<Result<_, _>>()?;
             Ok((tasks, earlier))
         };
-        self.0.read(look).await
+        self.0.get(look).await
     }
 
     async fn look_back(
