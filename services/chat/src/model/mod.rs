@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::domain::tool::{ToolCall, ToolResult};
 
@@ -28,6 +29,9 @@ pub struct Transcript {
     /// What was said and done, newest last. It ends with the user's message of this turn, followed
     /// by the tool calls and results of this turn.
     pub entries: Vec<Entry>,
+    /// The last turn of this conversation that changed something and was not taken back: what
+    /// "undo that" is about.
+    pub last_turn: Option<Uuid>,
 }
 
 /// One thing in a conversation.

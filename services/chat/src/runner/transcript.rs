@@ -29,7 +29,7 @@ pub(super) fn transcript(history: &History, turn: &Turn) -> Transcript {
         }
     }
     entries.extend(calls(&turn.events));
-    Transcript { now: turn.started, time_zone: turn.time_zone().to_owned(), entries }
+    Transcript { now: turn.started, time_zone: turn.time_zone().to_owned(), entries, last_turn: None }
 }
 
 /// The calls and results of a turn, in the order in which they happened.

@@ -229,7 +229,7 @@ impl Talk {
         let mut ids = Vec::new();
         let writes = self.fake.effects.len();
         for _round in 0..8 {
-            let transcript = Transcript { now: self.now, time_zone: self.zone.clone(), entries: self.entries.clone() };
+            let transcript = Transcript { now: self.now, time_zone: self.zone.clone(), entries: self.entries.clone(), last_turn: None };
             match Planner.plan(&transcript).unwrap() {
                 Step::Reply(reply) => {
                     assert!(!reply.trim().is_empty());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::fake::{Fake, NOW, Talk, ZONE};
 
 fn transcript(entries: Vec<Entry>) -> Transcript {
-    Transcript { now: NOW.parse().unwrap(), time_zone: ZONE.to_owned(), entries }
+    Transcript { now: NOW.parse().unwrap(), time_zone: ZONE.to_owned(), entries, last_turn: None }
 }
 
 #[test]
