@@ -31,6 +31,9 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// Tasks that are read by their ids where they are asked for; more of them are a reader thread's work.
+const FEW: usize = 8;
+
 /// A task store in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct Sqlite(errand_storage::Sqlite);
@@ -55,12 +58,13 @@ impl Store for Sqlite {
         request: Option<Request>,
         now: Timestamp,
     ) -> Result<(Vec<Option<Task>>, Earlier), Error> {
+        let ids_are_few = ids.len() <= FEW;
         let look = move |db: &Connection| {
             let earlier = changes::earlier(db, owner, request.as_ref(), now)?;
             let tasks = ids.iter().map(|id| tasks::get(db, owner, *id)).collect::<Result<_, _>>()?;
             Ok((tasks, earlier))
         };
-        self.0.get(look).await
+        if ids_are_few { self.0.get(look).await } else { self.0.read(look).await }
     }
 
     async fn look_back(
