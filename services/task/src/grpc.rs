@@ -177,10 +177,9 @@ impl TaskService for Service {
         request: Request<WatchTasksRequest>,
     ) -> Result<Response<Self::WatchTasksStream>, Status> {
         let until = caller(&request)?.expires;
-        let deadline = errand_chassis::deadline::Deadline::of(request.extensions());
         let (owner, _, request) = arrive(request)?;
         let watcher = self.0.watch(owner, changes::cursor(&request.cursor, "cursor")?, until).await?;
-        Ok(watch::answer(watcher, deadline))
+        Ok(watch::answer(watcher))
     }
 
     async fn undo_changes(

@@ -62,6 +62,11 @@ impl Role {
         self.0.keep_house().await;
     }
 
+    /// One run of that.
+    pub async fn tidy(&self) -> Result<(), Error> {
+        self.0.tidy_now().await
+    }
+
     /// Finishes what is under way and closes the file.
     pub async fn close(&self) {
         self.0.close().await;

@@ -27,7 +27,7 @@ impl App {
     /// Runs now and then until the process ends.
     pub(crate) async fn keep_house(&self) {
         while !self.drain.has_begun() {
-            if let Err(error) = self.tidy(self.clock.now()).await {
+            if let Err(error) = self.tidy_now().await {
                 tracing::warn!(error = %error, "housekeeping was cut short; the next run goes on");
             }
             tokio::select! {
@@ -37,8 +37,9 @@ impl App {
         }
     }
 
-    /// Lets go of everything that is too old at `now`.
-    pub(crate) async fn tidy(&self, now: Timestamp) -> Result<(), Error> {
+    /// Lets go of everything that is too old.
+    pub(crate) async fn tidy_now(&self) -> Result<(), Error> {
+        let now = self.clock.now();
         let ages = Ages {
             deleted: ago(now, DELETED_KEPT),
             changed: ago(now, CHANGES_KEPT),

@@ -176,12 +176,6 @@ impl Watcher {
         }
     }
 
-    /// The same, over.
-    pub(crate) fn ended(mut self) -> Self {
-        self.is_over = true;
-        self
-    }
-
     fn end(&mut self, last: Watched) -> Watched {
         self.is_over = true;
         last

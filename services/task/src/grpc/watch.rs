@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use errand_chassis::deadline::{self, Deadline};
 use errand_proto::task::WatchTasksResponse;
 use futures_util::{Stream, StreamExt, future::BoxFuture, stream};
 use http::HeaderMap;
@@ -37,27 +36,17 @@ pub(super) type Events = stream::Empty<Result<WatchTasksResponse, Status>>;
 struct Ready(std::sync::Arc<Mutex<Option<Body>>>);
 
 /// The answer to WatchTasks.
-pub(super) fn answer(watcher: Watcher, deadline: Option<Deadline>) -> Response<Events> {
-    let body = Body::new(StreamBody::new(frames(watcher, deadline)));
+pub(super) fn answer(watcher: Watcher) -> Response<Events> {
+    let body = Body::new(StreamBody::new(frames(watcher)));
     let mut response = Response::new(stream::empty());
     response.extensions_mut().insert(Ready(std::sync::Arc::new(Mutex::new(Some(body)))));
     response
 }
 
 /// What is sent: changes as they come, a handover at the end, and how it ended.
-fn frames(
-    watcher: Watcher,
-    deadline: Option<Deadline>,
-) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + Send + 'static {
-    let events = stream::unfold(watcher, move |mut watcher| async move {
-        let watched = match deadline {
-            None => watcher.next().await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.instant(), watcher.next()).await {
-                Ok(watched) => watched,
-                Err(_) => return Some((vec![trailers(&deadline::exceeded().into())], watcher.ended())),
-            },
-        };
-        let frames = match watched? {
+fn frames(watcher: Watcher) -> impl Stream<Item = Result<Frame<Bytes>, Status>> + Send + 'static {
+    let events = stream::unfold(watcher, async |mut watcher| {
+        let frames = match watcher.next().await? {
             Watched::Changes(bytes) => vec![Frame::data(bytes)],
             Watched::Handover(cursor) => {
                 let mut bytes = BytesMut::new();

@@ -61,6 +61,20 @@ impl World {
         self.role = open(&self.folder, &self.clock, &self.drain);
     }
 
+    /// How many rows each table has.
+    pub(crate) fn rows(&self) -> [(&'static str, i64); 5] {
+        let file = rusqlite::Connection::open(self.folder.path().join("task.db")).unwrap();
+        ["changes", "heads", "labels", "requests", "tasks"].map(|table| {
+            let sql = format!("SELECT count(*) FROM {table}");
+            (table, file.query_row(&sql, [], |row| row.get(0)).unwrap())
+        })
+    }
+
+    /// Lets go of what is too old.
+    pub(crate) async fn tidy(&self) {
+        self.role.tidy().await.unwrap();
+    }
+
     /// Lets a second pass.
     pub(crate) fn tick(&self) {
         self.clock.advance(SignedDuration::from_secs(1));
@@ -133,7 +147,11 @@ impl User {
         Ok(self.client.clone().undelete_task(self.signed(request)).await?.into_inner())
     }
 
-    fn signed<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn client(&self) -> TaskServiceClient<Upstream> {
+        self.client.clone()
+    }
+
+    pub(crate) fn signed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.bearer.parse().unwrap());
         request
