@@ -11,14 +11,16 @@ use tonic::{Code, Status};
 
 use crate::sandbox::{PASSWORD, Person, Sandbox, from_elsewhere, reason, refused};
 
-async fn together<T: Send + 'static>(count: usize, call: impl AsyncFn(usize) -> tokio::task::JoinHandle<T>) -> Vec<T> {
-    let mut handles = Vec::new();
-    for number in 0..count {
-        handles.push(call(number).await);
-    }
+/// Runs calls at once and gives their answers in order.
+async fn together<T, F>(count: usize, call: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let calls: Vec<_> = (0..count).map(|number| tokio::spawn(call(number))).collect();
     let mut answers = Vec::new();
-    for handle in handles {
-        answers.push(handle.await.unwrap());
+    for call in calls {
+        answers.push(call.await.unwrap());
     }
     answers
 }
@@ -34,14 +36,14 @@ async fn r_070_many_sign_ups_of_one_address_make_one_account() {
     let sandbox = Sandbox::start();
     for round in 0..3 {
         let channel = sandbox.channel().await;
-        let answers = together(16, async |_| {
+        let answers = together(16, |_| {
             let mut auth = errand_proto::auth::auth_service_client::AuthServiceClient::new(channel.clone());
             let request = SignUpRequest {
                 email: format!("r070-{round}@example.com"),
                 password: PASSWORD.into(),
                 ..Default::default()
             };
-            tokio::spawn(async move { auth.sign_up(from_elsewhere(request)).await.map(|_| ()) })
+            async move { auth.sign_up(from_elsewhere(request)).await.map(|_| ()) }
         })
         .await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
@@ -63,9 +65,9 @@ async fn r_072_of_many_updates_with_one_etag_one_wins() {
     let ann = sandbox.sign_up().await;
     let mut task = ann.create("start").await;
     for round in 0..20 {
-        let answers = together(32, async |number| {
+        let answers = together(32, |number| {
             let (ann, task) = (ann.clone(), task.clone());
-            tokio::spawn(async move { update(&ann, &task.id, &format!("round {round} by {number}"), &task.etag).await })
+            async move { update(&ann, &task.id, &format!("round {round} by {number}"), &task.etag).await }
         })
         .await;
         let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
@@ -84,9 +86,9 @@ async fn r_073_a_counter_that_many_raise_by_etag_loses_nothing() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
     let task = ann.create("0").await;
-    together(8, async |_| {
+    together(8, |_| {
         let (ann, id) = (ann.clone(), task.id.clone());
-        tokio::spawn(async move {
+        async move {
             for _ in 0..25 {
                 loop {
                     let get = GetTaskRequest { task_id: id.clone() };
@@ -98,7 +100,7 @@ async fn r_073_a_counter_that_many_raise_by_etag_loses_nothing() {
                     }
                 }
             }
-        })
+        }
     })
     .await;
     assert_eq!(ann.titles().await, ["200"]);
@@ -109,9 +111,9 @@ async fn updates_without_an_etag_all_succeed() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
     let task = ann.create("start").await;
-    let answers = together(32, async |number| {
+    let answers = together(32, |number| {
         let (ann, id) = (ann.clone(), task.id.clone());
-        tokio::spawn(async move { update(&ann, &id, &format!("by {number}"), "").await })
+        async move { update(&ann, &id, &format!("by {number}"), "").await }
     })
     .await;
     let etags: BTreeSet<_> = answers.into_iter().map(|answer| answer.unwrap().etag).collect();
@@ -144,14 +146,14 @@ async fn r_075_two_messages_at_once_in_one_conversation_stay_in_order() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
     let conversation_id = ann.say("", "hello").await.conversation_id;
-    let answers = together(8, async |number| {
+    let answers = together(8, |number| {
         let ann = ann.clone();
         let request = SendMessageRequest {
             conversation_id: conversation_id.clone(),
             content: format!("add item {number}"),
             ..Default::default()
         };
-        tokio::spawn(async move { ann.chat().send_message(ann.request(request)).await.map(|_| ()) })
+        async move { ann.chat().send_message(ann.request(request)).await.map(|_| ()) }
     })
     .await;
     let accepted = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -174,9 +176,9 @@ async fn r_076_what_one_client_was_told_every_later_read_confirms() {
     let ann = sandbox.sign_up().await;
     let task = ann.create("0").await;
     // A register per task: a read that begins after a write was acknowledged never sees older.
-    together(10, async |_| {
+    together(10, |_| {
         let (ann, id) = (ann.clone(), task.id.clone());
-        tokio::spawn(async move {
+        async move {
             let mut newest = 0;
             for _ in 0..20 {
                 let written = update(&ann, &id, "x", "").await.unwrap();
@@ -187,7 +189,7 @@ async fn r_076_what_one_client_was_told_every_later_read_confirms() {
                 assert!(seen >= newest, "read {seen} after {newest} was acknowledged");
                 newest = seen;
             }
-        })
+        }
     })
     .await;
 }
@@ -196,13 +198,13 @@ async fn r_076_what_one_client_was_told_every_later_read_confirms() {
 async fn r_077_sixty_four_writers_at_once_see_only_success() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
-    let answers = together(64, async |number| {
+    let answers = together(64, |number| {
         let ann = ann.clone();
-        tokio::spawn(async move {
+        async move {
             for step in 0..5 {
                 ann.create(&format!("{number}.{step}")).await;
             }
-        })
+        }
     })
     .await;
     assert_eq!(answers.len(), 64);

@@ -133,7 +133,7 @@ fn the_data_folder_is_private() {
     let sandbox = Sandbox::start();
     let secret = std::fs::metadata(sandbox.data.path().join("secret.key")).unwrap();
     assert_eq!(secret.permissions().mode() & 0o777, 0o600);
-    assert_eq!(secret.len() > 32, true);
+    assert!(secret.len() > 32);
 }
 
 #[test]
