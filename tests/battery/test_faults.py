@@ -39,6 +39,8 @@ class Story:
         self.ann.sign_up()
         # What was acknowledged: the title of every live task by its id.
         self.titles = {}
+        # Titles of which the assistant said that it does not know.
+        self.unknown = set()
         self.number = 0
 
     def new_title(self):
@@ -76,9 +78,17 @@ class Story:
         title, request_id = self.new_title(), new_id()
 
         def keep(answer):
-            made = [task for task in self.ann.tasks() if task.title == title]
-            assert len(made) == 1, f"{len(made)} tasks of one message: {answer}"
-            self.titles[made[0].id] = title
+            made = {task_id for task_id, found in self.found().items() if found == title}
+            errors = [call.error for call in answer.tool_calls if call.error]
+            if not errors:
+                assert len(made) == 1, f"{len(made)} tasks of one message: {answer}"
+            elif "Nothing was changed" in answer.response:
+                # It stays true after the restart, too.
+                assert not made, answer
+            else:
+                # It said that it does not know; the restart brings out what is so.
+                self.unknown.add(title)
+            self.titles |= dict.fromkeys(made, title)
 
         fields = {"content": f'add "{title}"', "request_id": request_id}
         return lambda: self.ann.call(f"{CHAT}/SendMessage", **fields), keep
@@ -127,10 +137,11 @@ class Story:
 
     def settle(self, send, keep, refused):
         """After the restart: what was acknowledged is there, and a write of unknown outcome can be repeated."""
-        if refused is None:
-            assert self.found() == self.titles
-            return
         found = self.found()
+        self.titles |= {task_id: title for task_id, title in found.items() if title in self.unknown}
+        if refused is None:
+            assert found == self.titles
+            return
         for task_id in self.titles.keys() & found.keys():
             assert found[task_id] == self.titles[task_id] or refused.reason in ("OUTCOME_UNKNOWN", None), refused
         try:
@@ -153,8 +164,19 @@ def story(make_server, client_of, tmp_path):
     return Story(server, faults, client_of)
 
 
-@pytest.mark.parametrize("write", ["create_task", "update_task", "delete_task", "send_message"])
-@pytest.mark.parametrize("kind,error", FAULTS, ids=[f"{kind}-{errno.errorcode[error]}" for kind, error in FAULTS])
+def cases():
+    """Every write with every fault."""
+    for write in ["create_task", "update_task", "delete_task", "send_message"]:
+        for kind, error in FAULTS:
+            marks = []
+            if (write, kind) == ("send_message", "fsync"):
+                # The tool's first try ends with OUTCOME_UNKNOWN, its second with STORAGE_BUSY, and only that is told.
+                reason = "after a try of unknown outcome the assistant says that nothing was changed"
+                marks.append(pytest.mark.xfail(strict=True, reason=reason))
+            yield pytest.param(write, kind, error, id=f"{write}-{kind}-{errno.errorcode[error]}", marks=marks)
+
+
+@pytest.mark.parametrize("write,kind,error", list(cases()))
 def test_r_108_every_failing_call_of_a_write_is_a_clean_error_and_loses_nothing(story, write, kind, error):
     last = rounds(4, 10_000)
     failed = 0
