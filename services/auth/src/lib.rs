@@ -83,6 +83,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Role {
     app: Arc<App>,
+    disk: errand_storage::Disk,
     housekeeping: AbortHandle,
 }
 
@@ -92,15 +93,16 @@ pub struct Role {
 /// # Errors
 /// When the file, its schema or the secret are not the right ones.
 pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
-    let app = build(path, dependencies, config).await?;
+    let store = Sqlite::open(path)?;
+    let disk = store.disk();
+    let app = build(Arc::new(store), dependencies, config).await?;
     let housekeeping = tokio::spawn(app.clone().keep_house()).abort_handle();
-    Ok(Role { app, housekeeping })
+    Ok(Role { app, disk, housekeeping })
 }
 
 /// The service, awake but without its housekeeping.
-async fn build(path: &Path, dependencies: Dependencies, config: Config) -> Result<Arc<App>, Error> {
+async fn build(store: Arc<dyn Store>, dependencies: Dependencies, config: Config) -> Result<Arc<App>, Error> {
     let Dependencies { clock, secret, keys: published, erase } = dependencies;
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(path)?);
     let keys = Keys::read(store.clone(), &secret, clock.clone(), published).await?;
     keys.ensure().await?;
     Ok(Arc::new(App {
@@ -153,6 +155,12 @@ impl Role {
     #[must_use]
     pub const fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// Follows whether writes find room on the disk, for health.
+    #[must_use]
+    pub fn disk(&self) -> errand_storage::Disk {
+        self.disk.clone()
     }
 
     /// Takes no more calls, finishes writes that wait and closes the file.

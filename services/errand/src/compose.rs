@@ -17,6 +17,8 @@ use errand_chassis::{
 };
 use errand_chat::model::planner::Planner;
 use errand_gateway::Upstreams;
+use errand_proto::{auth::auth_service_server, task::task_service_server};
+use errand_storage::Disk;
 
 use crate::{
     cli::{Failure, Kind},
@@ -91,6 +93,27 @@ impl Suite {
     /// Who serves.
     pub(crate) fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Keeps health true: a service whose disk is full is not serving until there is room again. Ends
+    /// when the drain begins. To be spawned.
+    pub(crate) fn follow_disks(&self) -> impl Future<Output = ()> + use<> {
+        let follow = |mut disk: Disk, service| {
+            let (health, drain) = (self.health.clone(), self.drain.clone());
+            async move {
+                loop {
+                    tokio::select! {
+                        serving = disk.changed() => health.set(service, serving),
+                        () = drain.begun() => return,
+                    }
+                }
+            }
+        };
+        let auth = follow(self.auth.disk(), auth_service_server::SERVICE_NAME);
+        let task = follow(self.task.disk(), task_service_server::SERVICE_NAME);
+        async move {
+            tokio::join!(auth, task);
+        }
     }
 
     /// What tells streams and loops to end.

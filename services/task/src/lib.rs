@@ -15,6 +15,7 @@ use std::{path::Path, sync::Arc};
 
 use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes};
 use errand_proto::task::task_service_server::TaskServiceServer;
+use errand_storage::Disk;
 
 pub use error::Error;
 pub use store::sqlite::MIGRATIONS;
@@ -40,35 +41,46 @@ pub struct Config {}
 
 /// The service, open.
 #[derive(Debug, Clone)]
-pub struct Role(Arc<App>);
+pub struct Role {
+    app: Arc<App>,
+    disk: Disk,
+}
 
 /// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
 pub fn open(path: &Path, dependencies: Dependencies, _config: Config) -> Result<Role, Error> {
     let Dependencies { clock, secret, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
-    let store = Arc::new(Sqlite::open(path)?);
-    Ok(Role(Arc::new(App::new(store, clock, pages, drain, convert::changes::change_event))))
+    let store = Sqlite::open(path)?;
+    let disk = store.disk();
+    let app = App::new(Arc::new(store), clock, pages, drain, convert::changes::change_event);
+    Ok(Role { app: Arc::new(app), disk })
 }
 
 impl Role {
     /// The services to serve.
     #[must_use]
     pub fn routes(&self) -> Routes {
-        Routes::new().add(grpc::Shared(TaskServiceServer::new(grpc::Service(self.0.clone()))))
+        Routes::new().add(grpc::Shared(TaskServiceServer::new(grpc::Service(self.app.clone()))))
     }
 
     /// Lets go of what is too old, now and then, until the drain begins. To be spawned.
     pub async fn keep_house(self) {
-        self.0.keep_house().await;
+        self.app.keep_house().await;
     }
 
     /// One run of that.
     pub async fn tidy(&self) -> Result<(), Error> {
-        self.0.tidy_now().await
+        self.app.tidy_now().await
+    }
+
+    /// Follows whether writes find room on the disk, for health.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.disk.clone()
     }
 
     /// Finishes what is under way and closes the file.
     pub async fn close(&self) {
-        self.0.close().await;
+        self.app.close().await;
     }
 }

@@ -79,6 +79,7 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
         _ = stopped.await;
     }));
     suite.health().set_all(true);
+    tokio::spawn(suite.follow_disks());
     console::say(welcome(address, folder.path()));
     info!(listen = %address, data = %folder.path().display(), "serving");
 

@@ -74,7 +74,8 @@ impl Room {
         let keys = KeySet::empty();
         let dependencies =
             Dependencies { clock: clock.clone(), secret: Secret::new(&[9; 32]).unwrap(), keys: keys.clone(), erase };
-        let app = crate::build(&folder.path().join("auth.db"), dependencies, config).await.unwrap();
+        let store = crate::store::sqlite::Sqlite::open(&folder.path().join("auth.db")).unwrap();
+        let app = crate::build(Arc::new(store), dependencies, config).await.unwrap();
         let role = Role { app, housekeeping: tokio::spawn(async {}).abort_handle() };
         let verifier = Arc::new(Verifier::new(keys, clock.clone()));
         let upstream = server::role(role.routes(), verifier, clock.clone());

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use errand_changelog::{Actor, Change, Origin, Record, Seq, UserId};
-use errand_storage::{Migration, Outcome, Sqlite as Engine, sqlite::micros};
+use errand_storage::{Disk, Migration, Outcome, Sqlite as Engine, sqlite::micros};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use uuid::Uuid;
@@ -53,6 +53,12 @@ impl Sqlite {
     /// When there is none, or its schema is not the one that this program knows.
     pub fn open(path: &Path) -> Result<Self> {
         Engine::open(path, MIGRATIONS).map(Self)
+    }
+
+    /// Follows whether writes find room.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.0.disk()
     }
 }
 

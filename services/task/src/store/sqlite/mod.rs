@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use async_trait::async_trait;
 use errand_changelog::{Change, Origin, Request, Seq, UserId};
-use errand_storage::{Error, Migration, Outcome};
+use errand_storage::{Disk, Error, Migration, Outcome};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -42,6 +42,12 @@ impl Sqlite {
     /// Opens a file that was migrated.
     pub fn open(path: &Path) -> Result<Self, Error> {
         errand_storage::Sqlite::open(path, MIGRATIONS).map(Self)
+    }
+
+    /// Follows whether writes find room.
+    #[must_use]
+    pub fn disk(&self) -> Disk {
+        self.0.disk()
     }
 }
 
