@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a report is its output")]
 
 mod echo;
+mod watchers;
 
 use std::{
     error::Error,
@@ -101,7 +102,7 @@ async fn run(time: Duration) -> Result<()> {
         let figures = load(&errand, &channels, call, &token, &task, time).await?;
         print(name, &figures, &limit);
     }
-    Ok(())
+    watchers::run(&errand, &token).await
 }
 
 fn print(name: &str, figures: &Figures, limit: &Figures) {
@@ -113,7 +114,11 @@ fn print(name: &str, figures: &Figures, limit: &Figures) {
 fn binary(own: &Path) -> Result<PathBuf> {
     let named = std::env::var_os("ERRAND_BIN").map(PathBuf::from);
     let path = named.unwrap_or_else(|| own.with_file_name("errand"));
-    if path.exists() { Ok(path) } else { Err(format!("{} is missing: cargo build --release first", path.display()).into()) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is missing: cargo build --release first", path.display()).into())
+    }
 }
 
 async fn connect(url: &str) -> Result<Vec<Channel>> {
@@ -200,6 +205,14 @@ impl Server {
         // Read on, so that the server never blocks on its output.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(Self { child, url })
+    }
+
+    /// What the process holds in memory, in MiB.
+    fn resident_mib(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        let kib: f64 = line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?;
+        Ok(kib / 1024.0)
     }
 
     /// The CPU time of the process so far, in seconds.
