@@ -3,6 +3,7 @@
 mod door;
 mod history;
 mod lists;
+mod upkeep;
 
 use std::sync::Arc;
 
