@@ -383,3 +383,7 @@ impl Chunk {
         Some((self.bytes.slice(start..), last))
     }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
