@@ -41,7 +41,7 @@ async fn a_turn_or_a_range_is_found_with_the_tasks_as_they_are() {
         let Back { earlier, log, changes, tasks } = look(user(1), Selection::Turn(TURN), 10).await;
         assert_eq!((earlier, log.extent.head, log.is_erased), (Earlier::New, 5, false));
         assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [2, 4]);
-        assert_eq!(tasks, [today.clone()]);
+        assert_eq!(tasks, std::slice::from_ref(&today));
         let back = look(user(1), Selection::Range(3, 4), 10).await;
         assert_eq!(back.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [3, 4]);
         assert_eq!(back.tasks.len(), 2);
