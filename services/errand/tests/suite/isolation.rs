@@ -50,7 +50,8 @@ fn with_id(input: &str, id: &str) -> Option<Vec<u8>> {
     use prost_reflect::{DynamicMessage, Value};
     let descriptor = errand_proto::POOL.get_message_by_name(input)?;
     let mut message = DynamicMessage::new(descriptor.clone());
-    if let Some(field) = descriptor.fields().find(|field| ["task_id", "conversation_id", "session_id"].contains(&field.name()))
+    if let Some(field) =
+        descriptor.fields().find(|field| ["task_id", "conversation_id", "session_id"].contains(&field.name()))
     {
         message.set_field(&field, Value::String(id.to_owned()));
     } else if let (Some(field), true) = (descriptor.get_field_by_name("task"), input.ends_with("UpdateTaskRequest")) {
