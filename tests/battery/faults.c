@@ -4,6 +4,7 @@
  * fiu-run's own libraries, decides by counting: a file that the test maps as well says which kind, how many more
  * succeed first, and with which errno; the process says there when it has failed one. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ int fiu_enable_external(const char *name, int failnum, void *failinfo, unsigned 
 struct control {
     int64_t kind;      /* an index of KINDS, or -1 */
     int64_t countdown; /* 1 fails the next one */
-    int64_t error;
+    int64_t error;     /* an errno; -1 kills the process instead */
     int64_t failed;
 };
 
@@ -38,8 +39,10 @@ static int decide(const char *name, int *failnum, void **failinfo, unsigned int 
         return 0;
     if (__atomic_sub_fetch(&control->countdown, 1, __ATOMIC_SEQ_CST) != 0)
         return 0;
-    *failinfo = (void *)(intptr_t)control->error;
     __atomic_store_n(&control->failed, 1, __ATOMIC_SEQ_CST);
+    if (control->error < 0)
+        kill(getpid(), SIGKILL);
+    *failinfo = (void *)(intptr_t)control->error;
     return 1;
 }
 

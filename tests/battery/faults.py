@@ -9,6 +9,9 @@ import struct
 KINDS = ["pwrite", "fsync", "fdatasync", "open", "ftruncate"]
 CONTROL = struct.Struct("=qqqq")
 
+# In place of an errno: the process is killed instead of the call.
+KILL = -1
+
 LIBRARY = pathlib.Path(__file__).parents[2] / "target/battery/faults.so"
 
 
@@ -30,6 +33,10 @@ class Faults:
         """Fails the nth call of a kind from now on, once."""
         self.control[:] = CONTROL.pack(-1, nth, error, 0)
         self.control[:] = CONTROL.pack(KINDS.index(kind), nth, error, 0)
+
+    def left(self):
+        """How many more calls of the kind succeed, and one."""
+        return CONTROL.unpack(self.control[:])[1]
 
     def disarm(self):
         """Fails nothing more, and says whether it did."""
