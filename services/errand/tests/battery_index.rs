@@ -4,12 +4,7 @@
 //! its name, as in `r_024_parallel_refresh_has_one_winner`. To see the list:
 //! `cargo test -p errand --test battery_index -- --nocapture`. Whether a test proves its case is for a reader to judge.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "tests may be blunt, and this one is there for what it prints"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may be blunt")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
