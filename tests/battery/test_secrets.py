@@ -80,7 +80,8 @@ def live(server, client_of, canaries):
         stranger = client_of(server, token=canaries.keep("bad token", token))
         said.append(attempt(stranger.create, "x"))
 
-    task = ann.create(canaries.plant("title"), description=canaries.plant("description"), labels=[canaries.plant("label")])
+    texts = {"description": canaries.plant("description"), "labels": [canaries.plant("label")]}
+    task = ann.create(canaries.plant("title"), **texts)
     said.append(attempt(ann.create, canaries.plant("too-long") * 20))
     said.append(attempt(ann.create, canaries.plant("with-control") + "\n"))
     said.append(attempt(ann.get, canaries.plant("no-id")))
@@ -91,8 +92,8 @@ def live(server, client_of, canaries):
     said.append(attempt(ann.create, "not again", request_id=request_id))
     said.append(attempt(ann.call, f"{TASK}/CompleteTask", task_id=task.id, etag=canaries.plant("etag")))
 
-    for content in [f'add "{canaries.plant("chat-title")}"', canaries.plant("chat"), "delete " + canaries.plant("chat-task")]:
-        attempt(ann.call, f"{CHAT}/SendMessage", content=content)
+    for words in ['add "{}"', "{}", "delete {}"]:
+        attempt(ann.call, f"{CHAT}/SendMessage", content=words.format(canaries.plant("chat")))
     said.append(attempt(ann.call, f"{CHAT}/SendMessage", content=canaries.plant("chat-control") + "\0"))
     said.append(attempt(ann.call, f"{CHAT}/SendMessage", content=canaries.plant("long-chat") * 1000))
 

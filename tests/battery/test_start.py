@@ -1,4 +1,4 @@
-"""R-108 and R-109 at the start: every system call of a start fails or is the last one before a kill; every step of a schema."""
+"""R-108 and R-109 at the start: each of its system calls fails or is the last; each step of a schema is cut short."""
 
 import errno
 import sqlite3
