@@ -39,11 +39,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("contract.rs"), contract::generate(&pool)?)?;
     fs::write(out.join("validation.rs"), validation::generate(&pool)?)?;
 
+    let mut files = FileDescriptorSet::decode(encoded.as_slice())?;
+    for file in files.file.iter_mut().filter(|file| !file.package().starts_with("errand.")) {
+        // Other people's comments are no rustdoc.
+        file.source_code_info = None;
+    }
     tonic_prost_build::configure()
         .build_transport(false)
         .codec_path("crate::codec::Codec")
         .bytes(".nothing")
         .compile_well_known_types(false)
-        .compile_fds(FileDescriptorSet::decode(encoded.as_slice())?)?;
+        .compile_fds(files)?;
     Ok(())
 }
