@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
 
 mod authentication;
+mod batch;
 mod concurrency;
 mod crash;
 mod deletion;
@@ -15,4 +16,6 @@ mod protocol;
 mod sandbox;
 mod story;
 mod tokens;
+mod undo;
+mod watch;
 mod wire;

@@ -32,7 +32,7 @@ pub(crate) struct Http2 {
 #[derive(Debug)]
 pub(crate) struct Web {
     pub(crate) http: Http1,
-    pub(crate) message: Option<Vec<u8>>,
+    pub(crate) messages: Vec<Vec<u8>>,
     pub(crate) trailers: BTreeMap<String, String>,
 }
 
@@ -123,12 +123,12 @@ pub(crate) fn unweb(http: Http1, text: bool) -> Web {
             .0;
     }
     let mut rest = bytes.as_slice();
-    let (mut message, mut trailers) = (None, BTreeMap::new());
+    let (mut messages, mut trailers) = (Vec::new(), BTreeMap::new());
     while !rest.is_empty() {
         let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
         let payload = &rest[5..5 + length];
         match rest[0] {
-            0 => message = Some(payload.to_vec()),
+            0 => messages.push(payload.to_vec()),
             0x80 => {
                 assert!(!payload.is_empty(), "an empty trailer frame");
                 for line in std::str::from_utf8(payload).unwrap().split_terminator("\r\n") {
@@ -150,7 +150,7 @@ pub(crate) fn unweb(http: Http1, text: bool) -> Web {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
     }
-    Web { http, message, trailers }
+    Web { http, messages, trailers }
 }
 
 impl Web {
@@ -171,7 +171,8 @@ impl Web {
     /// The decoded answer.
     pub(crate) fn decoded<M: Message + Default>(&self) -> M {
         assert_eq!(self.code(), 0, "{self:?}");
-        M::decode(self.message.as_deref().unwrap()).unwrap()
+        let [message] = self.messages.as_slice() else { panic!("{self:?}") };
+        M::decode(message.as_slice()).unwrap()
     }
 }
 
