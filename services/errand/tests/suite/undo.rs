@@ -48,7 +48,7 @@ async fn what_a_turn_did_is_found_in_the_log_and_taken_back_by_its_id() {
     let [_, by_assistant] = log.as_slice() else { panic!("{log:?}") };
     assert_eq!((by_assistant.actor(), by_assistant.kind()), (Actor::Assistant, ChangeKind::Created));
     let id = &by_assistant.turn_id;
-    assert_eq!(changes(&ann, id).await, [by_assistant.clone()]);
+    assert_eq!(changes(&ann, id).await, std::slice::from_ref(by_assistant));
     assert_eq!(changes(&bob, id).await, []);
     assert_eq!(reason(undo(&bob, turn(id)).await), refused(Code::NotFound, "CHANGES_NOT_FOUND"));
     let done = undo(&ann, turn(id)).await.unwrap();
