@@ -60,10 +60,11 @@ impl Suite {
             secret: secret.clone(),
             task: task_role.1.clone(),
             model: Arc::new(Planner),
+            drain: drain.clone(),
         };
         let chat = errand_chat::open(&folder.database("chat"), dependencies, config.limits.chat());
         let chat = chat.map_err(|error| failed("chat", &error))?;
-
+        tokio::spawn(chat.clone().keep_house());
         let chat_role = role(chat.routes());
 
         // Last, because it goes on at once with what was left to erase.

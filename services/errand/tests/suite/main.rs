@@ -7,6 +7,7 @@ mod batch;
 mod concurrency;
 mod crash;
 mod deletion;
+mod demo;
 mod doors;
 mod idempotency;
 mod input;
