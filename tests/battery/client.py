@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import time
 import uuid
 
 import grpc
@@ -111,6 +112,13 @@ class Client:
             health_pb2.HealthCheckRequest(service=service), timeout=10
         )
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+    def await_health(self, state, service=TASK):
+        """Waits until health says this of a service and of the whole, without any write of ours."""
+        late = time.monotonic() + 15
+        while (said := (self.health(service), self.health("readiness"))) != (state, state):
+            assert time.monotonic() < late, f"health says {said}, not {state}"
+            time.sleep(0.1)
 
 
 def refusal(call, *arguments, **fields):

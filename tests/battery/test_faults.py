@@ -293,6 +293,20 @@ def test_r_104_killed_at_any_call_of_a_write_it_happens_wholly_or_not_and_once_w
     fail_each(story, write, kind, KILL)
 
 
+def test_r_108_health_says_that_no_writes_are_taken_after_a_failed_sync(story):
+    story.made()
+    story.faults.arm("fsync", 1)
+    with pytest.raises(Refused) as refused:
+        story.ann.create("lost or not")
+    assert refused.value.reason == "OUTCOME_UNKNOWN"
+    assert story.faults.disarm()
+    story.ann.await_health("NOT_SERVING")
+    # Reading goes on, and nothing but a new start ends it.
+    assert story.titles.keys() <= story.found().keys()
+    story.server.restart()
+    story.again(story.ann).await_health("SERVING")
+
+
 def fail_checkpoint(story, nth):
     """Creates tasks until the nth sync of one call fails, which is one of bringing the log into the file."""
     # The very first commit syncs more than once, the others do not.
