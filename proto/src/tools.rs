@@ -24,14 +24,16 @@ pub struct Tool {
 pub enum Class {
     /// Changes nothing.
     Read,
-    /// Makes or changes one task; can be undone.
+    /// Makes or changes tasks; can be undone.
     Write,
     /// Takes something away.
     Destructive,
+    /// Takes back what a turn did; can itself be taken back.
+    Undo,
 }
 
 /// Every tool.
-pub const TOOLS: [Tool; 8] = [
+pub const TOOLS: [Tool; 13] = [
     Tool {
         name: "add_task",
         path: "/errand.task.v1.TaskService/CreateTask",
@@ -79,6 +81,36 @@ pub const TOOLS: [Tool; 8] = [
         path: "/errand.task.v1.TaskService/UndeleteTask",
         class: Class::Write,
         description: "Brings one deleted task back by its id.",
+    },
+    Tool {
+        name: "add_tasks",
+        path: "/errand.task.v1.TaskService/BatchCreateTasks",
+        class: Class::Write,
+        description: "Adds several tasks at once, all or none. More than five wait for the user's approval.",
+    },
+    Tool {
+        name: "update_tasks",
+        path: "/errand.task.v1.TaskService/BatchUpdateTasks",
+        class: Class::Write,
+        description: "Changes several tasks at once by their ids, all or none. More than five wait for the user's approval.",
+    },
+    Tool {
+        name: "complete_tasks",
+        path: "/errand.task.v1.TaskService/BatchCompleteTasks",
+        class: Class::Write,
+        description: "Marks several tasks as completed by their ids, all or none. More than five wait for the user's approval.",
+    },
+    Tool {
+        name: "delete_tasks",
+        path: "/errand.task.v1.TaskService/BatchDeleteTasks",
+        class: Class::Destructive,
+        description: "Deletes several tasks by their ids, all or none. More than one waits for the user's approval.",
+    },
+    Tool {
+        name: "undo_turn",
+        path: "/errand.task.v1.TaskService/UndoChanges",
+        class: Class::Undo,
+        description: "Takes back everything that an earlier turn of the assistant changed, by the turn's id.",
     },
 ];
 

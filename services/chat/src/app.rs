@@ -1,31 +1,32 @@
-//! What the service decides: opening and reading conversations, and bringing what a user says to
-//! its answer.
+//! What the service decides: bringing what a user says to its answer. Following a turn, stopping one,
+//! conversations and housekeeping are in rooms of their own.
+
+mod conversations;
+mod follow;
+mod housekeeping;
 
 use std::sync::Arc;
 
-use errand_changelog::{Actor, Origin, Request, Seq, UserId};
-use errand_chassis::{
-    clock::Clock,
-    page_token::{PageTokens, page_size},
-};
+use errand_changelog::{Actor, Origin, Request, UserId};
+use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens};
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        conversation::{Content, Conversation},
+        conversation::Content,
         turn::{Ending, Event, Turn, ending},
     },
     error::Error,
     runner::{End, NoSlot, Runner, Running, Slot, Why},
-    store::{Begun, Created, NewConversation, NewTurn, Place, Store},
+    store::{Begun, NewTurn, Place, Store},
 };
 
+pub(crate) use self::{
+    conversations::{Change, Wanted},
+    follow::{Follower, Next},
+};
 pub(crate) use crate::{store::Said, task_tools::Voice};
-
-/// How much a page of messages holds at most before it ends early, in bytes: well below the
-/// largest message.
-const PAGE_BYTES: usize = 1024 * 1024;
 
 /// How many turns that wait in a conversation are finished before a new one begins. There is one
 /// at most, unless others write at the same moment.
@@ -38,6 +39,7 @@ pub(crate) struct App {
     runner: Runner,
     clock: Arc<dyn Clock>,
     pages: PageTokens,
+    drain: Drain,
 }
 
 /// What a user says.
@@ -66,26 +68,6 @@ pub(crate) struct Answered {
     pub(crate) events: Vec<Event>,
 }
 
-/// Which page of a list.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// The path of the rpc.
-    pub(crate) method: &'static str,
-    /// How many, as the caller said it.
-    pub(crate) size: i32,
-    /// The token of the page before; empty for the first.
-    pub(crate) token: String,
-}
-
-/// A page of a list.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Listed<T> {
-    /// What it holds.
-    pub(crate) items: Vec<T>,
-    /// The token of the next page; empty when this is the last.
-    pub(crate) next: String,
-}
-
 /// A turn that is under way or over.
 enum Started {
     Running(Uuid, Running),
@@ -96,73 +78,14 @@ enum Started {
 impl App {
     /// The service over a store and a runner of its turns.
     #[must_use]
-    pub(crate) fn new(store: Arc<dyn Store>, runner: Runner, clock: Arc<dyn Clock>, pages: PageTokens) -> Self {
-        Self { store, runner, clock, pages }
-    }
-
-    /// Opens a conversation.
-    ///
-    /// # Errors
-    /// [`Error::RequestReused`], or the store's.
-    pub(crate) async fn create_conversation(
-        &self,
-        owner: UserId,
-        title: String,
-        request: Option<Request>,
-        validate_only: bool,
-    ) -> Result<Conversation, Error> {
-        let title = title.trim().to_owned();
-        let (id, now) = (self.clock.id(), self.clock.now());
-        if validate_only {
-            return Ok(Conversation { id, seq: 0, title, version: 0, created: now, updated: now });
-        }
-        let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
-        match self.store.create_conversation(owner, NewConversation { id, title, now }, by_user(request)).await? {
-            Created::Opened(conversation) => Ok(conversation),
-            Created::Reused => Err(Error::RequestReused(name)),
-        }
-    }
-
-    /// The conversation of this id.
-    ///
-    /// # Errors
-    /// [`Error::ConversationNotFound`], or the store's.
-    pub(crate) async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Conversation, Error> {
-        self.store.conversation(owner, id).await?.ok_or(Error::ConversationNotFound(id))
-    }
-
-    /// A page of conversations, newest first.
-    ///
-    /// # Errors
-    /// PAGE_TOKEN_INVALID, or the store's.
-    pub(crate) async fn conversations(&self, owner: UserId, wanted: &Wanted) -> Result<Listed<Conversation>, Error> {
-        let after = self.position(owner, wanted, &[], |bytes| Some(Seq::from_be_bytes(bytes.try_into().ok()?)))?;
-        let page = self.store.conversations(owner, after, page_size(wanted.size)).await?;
-        let next = match page.items.last() {
-            Some(last) if page.more => self.pages.seal(owner, wanted.method, &[], &last.seq.to_be_bytes()),
-            _ => String::new(),
-        };
-        Ok(Listed { items: page.items, next })
-    }
-
-    /// A page of the messages of a conversation, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::ConversationNotFound`], PAGE_TOKEN_INVALID, or the store's.
-    pub(crate) async fn messages(&self, owner: UserId, id: Uuid, wanted: &Wanted) -> Result<Listed<Said>, Error> {
-        let arguments = id.as_bytes();
-        let after =
-            self.position(owner, wanted, arguments, |bytes| Some(Seq::from_be_bytes(bytes.try_into().ok()?)))?;
-        let page = self
-            .store
-            .messages(owner, id, after, page_size(wanted.size), PAGE_BYTES)
-            .await?
-            .ok_or(Error::ConversationNotFound(id))?;
-        let next = match page.items.last() {
-            Some(last) if page.more => self.pages.seal(owner, wanted.method, arguments, &last.seq.to_be_bytes()),
-            _ => String::new(),
-        };
-        Ok(Listed { items: page.items, next })
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        runner: Runner,
+        clock: Arc<dyn Clock>,
+        pages: PageTokens,
+        drain: Drain,
+    ) -> Self {
+        Self { store, runner, clock, pages, drain }
     }
 
     /// Checks what a user would say, and changes nothing.
@@ -184,6 +107,12 @@ impl App {
     /// # Errors
     /// Everything in [`Error`].
     pub(crate) async fn send(&self, owner: UserId, voice: &Voice, say: Say) -> Result<Answered, Error> {
+        let (turn, running) = self.begin(owner, voice, say).await?;
+        self.answer(owner, turn, running).await
+    }
+
+    /// Begins the turn that answers what a user says, or finds the one that the request began before.
+    async fn begin(&self, owner: UserId, voice: &Voice, say: Say) -> Result<(Uuid, Option<Running>), Error> {
         let conversation = say.conversation;
         let (content, time_zone, request) = checked(say)?;
         for _ in 0..TRIES {
@@ -197,14 +126,11 @@ impl App {
                 now: self.clock.now(),
             };
             match self.start(owner, voice, new, request.clone()).await? {
-                Started::Running(turn, running) => return self.answer(owner, turn, Some(running)).await,
-                Started::Replayed(turn) => {
-                    let running = self.take_up(owner, voice, turn).await?;
-                    return self.answer(owner, turn, running).await;
-                }
+                Started::Running(turn, running) => return Ok((turn, Some(running))),
+                Started::Replayed(turn) => return Ok((turn, self.take_up(owner, voice, turn).await?)),
                 Started::Busy(turn) if self.runner.running(turn).is_some() => break,
                 Started::Busy(turn) => {
-                    if let Some(running) = self.take_up(owner, voice, turn).await? {
+                    if let Some(mut running) = self.take_up(owner, voice, turn).await? {
                         over(turn, conversation.unwrap_or_default(), running.end().await)?;
                     }
                 }
@@ -232,6 +158,7 @@ impl App {
                 Begun::Replayed(turn) => Started::Replayed(turn),
                 Begun::Busy(turn) => Started::Busy(turn),
                 Begun::Reused => return Err(Error::RequestReused(name)),
+                Begun::Erased => return Err(Error::Erased),
                 Begun::ConversationUnknown => {
                     let (Place::Existing(id) | Place::New(id)) = place;
                     return Err(Error::ConversationNotFound(id));
@@ -257,7 +184,7 @@ impl App {
     /// Waits for the end of a turn and reads its answer.
     async fn answer(&self, owner: UserId, id: Uuid, running: Option<Running>) -> Result<Answered, Error> {
         let end = match running {
-            Some(running) => running.end().await,
+            Some(mut running) => running.end().await,
             None => End::Over,
         };
         let turn = self.turn(owner, id).await?;
@@ -270,9 +197,9 @@ impl App {
         }
     }
 
-    /// A turn that must be there, because the store has just named it.
+    /// The turn of this id, unless it is gone with its conversation.
     async fn turn(&self, owner: UserId, id: Uuid) -> Result<Turn, Error> {
-        self.store.turn(owner, id).await?.ok_or_else(|| Error::Lost(format!("turn {id} is gone")))
+        self.store.turn(owner, id).await?.ok_or(Error::TurnNotFound(id))
     }
 
     fn slot(&self) -> Result<Slot, Error> {
@@ -280,20 +207,6 @@ impl App {
             NoSlot::Full => Error::Overloaded,
             NoSlot::Closing => Error::ShuttingDown,
         })
-    }
-
-    fn position<T>(
-        &self,
-        owner: UserId,
-        wanted: &Wanted,
-        arguments: &[u8],
-        read: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        if wanted.token.is_empty() {
-            return Ok(None);
-        }
-        let position = self.pages.open(owner, wanted.method, arguments, &wanted.token)?;
-        read(&position).map(Some).ok_or(Error::PageToken)
     }
 }
 

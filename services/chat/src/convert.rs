@@ -1,13 +1,15 @@
 //! Domain <-> contract.
 
-use errand_proto::chat;
+pub(crate) mod events;
+
+use errand_proto::{chat, validation::Violation};
 use jiff::Timestamp;
-use prost_types::{ListValue, Struct, Value as ProtoValue, value::Kind};
+use prost_types::{FieldMask, ListValue, Struct, Value as ProtoValue, value::Kind};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    app::{Answered, Said},
+    app::{Answered, Change, Said},
     domain::{
         conversation::{Conversation, Role},
         turn::{Event, Run, runs, weight},
@@ -32,6 +34,25 @@ impl Default for Room {
 /// An id in a request.
 pub(crate) fn id(text: &str, field: &'static str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| Error::NoId(field))
+}
+
+/// What an update would change. Without a mask it is what has a value (AIP-134).
+pub(crate) fn change(conversation: chat::Conversation, mask: Option<FieldMask>) -> Result<Change, Error> {
+    let id = id(&conversation.id, "conversation.id")?;
+    let mut sets_title = mask.is_none() && !conversation.title.is_empty();
+    for path in mask.unwrap_or_default().paths {
+        let (reason, description) = match path.as_str() {
+            "title" | "*" => {
+                sets_title = true;
+                continue;
+            }
+            "id" | "etag" | "create_time" | "update_time" => ("READ_ONLY", "can not be changed by an update"),
+            _ => ("UNKNOWN_FIELD", "is no field of a conversation"),
+        };
+        let path: String = path.chars().take(64).collect();
+        return Err(Error::Invalid(vec![Violation::new("updateMask", reason, format!("{path} {description}"))]));
+    }
+    Ok(Change { id, etag: conversation.etag, title: sets_title.then_some(conversation.title) })
 }
 
 pub(crate) fn conversation(conversation: Conversation) -> chat::Conversation {
@@ -66,6 +87,7 @@ pub(crate) fn answer(answered: Answered) -> chat::SendMessageResponse {
         turn_id: answered.turn.to_string(),
         response: answered.text,
         tool_calls: tool_calls(&answered.events, &mut Room::default()),
+        approval_requested: events::asked(&answered.events),
     }
 }
 
@@ -131,6 +153,7 @@ mod tests {
         let call = |n: usize| Judged {
             call: ToolCall { id: n.to_string(), name: "get_task".into(), arguments: json!({"taskId": "x"}) },
             refusal: None,
+            waits: false,
         };
         let mut events = vec![Event::ModelAnswered(Answer::Calls((0..outcomes.len()).map(call).collect()))];
         let finished = |(n, outcome)| Event::ToolFinished { call_id: format!("{n}"), outcome };

@@ -27,6 +27,29 @@ pub enum Error {
     /// There is no such conversation, or it is another user's.
     #[error("there is no conversation {0}")]
     ConversationNotFound(Uuid),
+    /// There is no such turn, or it is another user's, or its events are not kept any more.
+    #[error("there is no turn {0}")]
+    TurnNotFound(Uuid),
+    /// The turn is over.
+    #[error("turn {0} is over")]
+    TurnEnded(Uuid),
+    /// The turn has fewer events.
+    #[error("the turn has fewer events than after_seq says")]
+    AfterSeq,
+    /// The conversation has changed since the caller read it.
+    #[error("conversation {conversation} has another version than {etag}")]
+    EtagMismatch {
+        /// The conversation.
+        conversation: Uuid,
+        /// The version that the caller knows.
+        etag: String,
+    },
+    /// Fields of the request are wrong.
+    #[error("some fields are wrong")]
+    Invalid(Vec<Violation>),
+    /// The owner was erased.
+    #[error("the account does not exist any more")]
+    Erased,
     /// A turn of the conversation is under way.
     #[error("the assistant is still at work in conversation {0}")]
     TurnInProgress(Uuid),
@@ -82,6 +105,24 @@ impl From<Error> for Outgoing {
             )
             .with("conversation_id", id)
             .resource("errand.chat.v1.Conversation", id),
+            Error::TurnNotFound(id) => Outgoing::new(Code::NotFound, "TURN_NOT_FOUND", error.to_string())
+                .with("turn_id", id)
+                .resource("errand.chat.v1.Turn", id),
+            Error::TurnEnded(id) => {
+                Outgoing::new(Code::FailedPrecondition, "TURN_ENDED", error.to_string()).with("turn_id", id)
+            }
+            Error::AfterSeq => {
+                Outgoing::invalid(vec![Violation::new("afterSeq", "OUT_OF_RANGE", error.to_string())])
+            }
+            Error::EtagMismatch { conversation, etag } => Outgoing::new(
+                Code::Aborted,
+                "ETAG_MISMATCH",
+                "the conversation has changed since; get it again and decide anew",
+            )
+            .with("etag", etag)
+            .resource("errand.chat.v1.Conversation", conversation),
+            Error::Invalid(violations) => Outgoing::invalid(violations),
+            Error::Erased => Outgoing::new(Code::Unauthenticated, "ACCOUNT_DELETED", error.to_string()),
             Error::TurnInProgress(id) => Outgoing::new(
                 Code::Aborted,
                 "TURN_IN_PROGRESS",
@@ -168,6 +209,12 @@ mod tests {
             (Error::NoId("conversationId"), Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::PageToken, Code::InvalidArgument, "PAGE_TOKEN_INVALID"),
             (Error::ConversationNotFound(id), Code::NotFound, "CONVERSATION_NOT_FOUND"),
+            (Error::TurnNotFound(id), Code::NotFound, "TURN_NOT_FOUND"),
+            (Error::TurnEnded(id), Code::FailedPrecondition, "TURN_ENDED"),
+            (Error::AfterSeq, Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::EtagMismatch { conversation: id, etag: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
+            (Error::Invalid(Vec::new()), Code::InvalidArgument, "INVALID_FIELDS"),
+            (Error::Erased, Code::Unauthenticated, "ACCOUNT_DELETED"),
             (Error::TurnInProgress(id), Code::Aborted, "TURN_IN_PROGRESS"),
             (Error::TurnFailed { turn: id, reason: "x".into() }, Code::Unavailable, "TURN_FAILED"),
             (Error::TokenRanOut(id), Code::Unauthenticated, "TOKEN_EXPIRED"),

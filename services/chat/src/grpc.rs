@@ -9,23 +9,32 @@ use errand_chassis::{
     request_id::RequestId,
 };
 use errand_proto::chat::{
-    Conversation, CreateConversationRequest, GetConversationRequest, ListConversationsRequest,
-    ListConversationsResponse, ListMessagesRequest, ListMessagesResponse, SendMessageRequest, SendMessageResponse,
-    chat_service_server::ChatService,
+    CancelTurnRequest, Conversation, CreateConversationRequest, DeleteConversationRequest, DeleteConversationResponse,
+    EraseMeRequest, EraseMeResponse, GetConversationRequest, ListConversationsRequest, ListConversationsResponse,
+    ListMessagesRequest, ListMessagesResponse, ResumeTurnRequest, SendMessageRequest, SendMessageResponse, TurnEvent,
+    UpdateConversationRequest, chat_service_server::ChatService,
 };
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use jiff::Timestamp;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    app::{App, Say, Voice, Wanted},
+    app::{App, Follower, Next, Say, Voice, Wanted},
     convert::{self, Room},
     error::Error,
 };
 
 const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
+const STREAM: &str = "/errand.chat.v1.ChatService/StreamMessage";
+const CANCEL: &str = "/errand.chat.v1.ChatService/CancelTurn";
+const UPDATE: &str = "/errand.chat.v1.ChatService/UpdateConversation";
+const DELETE: &str = "/errand.chat.v1.ChatService/DeleteConversation";
 const CREATE: &str = "/errand.chat.v1.ChatService/CreateConversation";
 const LIST: &str = "/errand.chat.v1.ChatService/ListConversations";
 const LIST_MESSAGES: &str = "/errand.chat.v1.ChatService/ListMessages";
+
+type Events = BoxStream<'static, Result<TurnEvent, Status>>;
 
 /// The service as tonic calls it; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,39 +42,87 @@ pub(crate) struct Service(pub(crate) App);
 
 #[tonic::async_trait]
 impl ChatService for Service {
+    type StreamMessageStream = Events;
+    type ResumeTurnStream = Events;
+
     async fn send_message(
         &self,
         request: Request<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
-        let caller = caller(&request)?.clone();
-        let deadline = Deadline::of(request.extensions());
-        let request_id = request.extensions().get::<RequestId>().cloned();
-        let mut message = request.into_inner();
-        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
-        let conversation = match message.conversation_id.as_str() {
-            "" => None,
-            id => Some(convert::id(id, "conversationId").map_err(refused)?),
-        };
-        let named = named(SEND, name, &message);
-        let time_zone = match message.time_zone {
-            zone if zone.is_empty() => (caller.time_zone, false),
-            zone => (zone, true),
-        };
-        let say = Say { conversation, content: message.content, time_zone, request: named };
+        let (speaker, message) = Speaker::of(request)?;
+        let (say, validate_only) = said(SEND, message, &speaker)?;
         if validate_only {
-            let conversation = self.0.check(caller.user, say).await.map_err(refused)?;
+            let conversation = self.0.check(speaker.owner, say).await.map_err(refused)?;
             let conversation_id = conversation.map(|id| id.to_string()).unwrap_or_default();
             return Ok(Response::new(SendMessageResponse { conversation_id, ..Default::default() }));
         }
-        let voice = Voice::new(caller.token.bearer(), request_id, deadline);
-        let answering = self.0.send(caller.user, &voice, say);
-        let answered = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.instant(), answering)
-                .await
-                .map_err(|_| Status::from(deadline::exceeded()))?,
-            None => answering.await,
-        };
-        Ok(Response::new(convert::answer(answered.map_err(refused)?)))
+        let answering = self.0.send(speaker.owner, &speaker.voice, say);
+        let answered = in_time(speaker.deadline, answering).await?.map_err(refused)?;
+        Ok(Response::new(convert::answer(answered)))
+    }
+
+    async fn stream_message(&self, request: Request<SendMessageRequest>) -> Result<Response<Events>, Status> {
+        let (speaker, message) = Speaker::of(request)?;
+        let (say, validate_only) = said(STREAM, message, &speaker)?;
+        if validate_only {
+            self.0.check(speaker.owner, say).await.map_err(refused)?;
+            return Ok(Response::new(stream::empty().boxed()));
+        }
+        let Speaker { owner, voice, until, .. } = speaker;
+        let follower = self.0.stream(owner, voice, say, until).await.map_err(refused)?;
+        Ok(Response::new(events(follower)))
+    }
+
+    async fn resume_turn(&self, request: Request<ResumeTurnRequest>) -> Result<Response<Events>, Status> {
+        let (Speaker { owner, voice, until, .. }, message) = Speaker::of(request)?;
+        let turn = convert::id(&message.turn_id, "turnId").map_err(refused)?;
+        let after = usize::try_from(message.after_seq).map_err(|_| refused(Error::AfterSeq))?;
+        let follower = self.0.resume(owner, voice, turn, after, until).await.map_err(refused)?;
+        Ok(Response::new(events(follower)))
+    }
+
+    async fn cancel_turn(&self, request: Request<CancelTurnRequest>) -> Result<Response<SendMessageResponse>, Status> {
+        let (speaker, mut message) = Speaker::of(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let turn = convert::id(&message.turn_id, "turnId").map_err(refused)?;
+        if validate_only {
+            self.0.check_cancel(speaker.owner, turn).await.map_err(refused)?;
+            return Ok(Response::new(SendMessageResponse { turn_id: message.turn_id, ..Default::default() }));
+        }
+        let request = named(CANCEL, name, &message);
+        let cancelling = self.0.cancel(speaker.owner, &speaker.voice, turn, request);
+        let answered = in_time(speaker.deadline, cancelling).await?.map_err(refused)?;
+        Ok(Response::new(convert::answer(answered)))
+    }
+
+    async fn update_conversation(
+        &self,
+        request: Request<UpdateConversationRequest>,
+    ) -> Result<Response<Conversation>, Status> {
+        let (owner, mut message) = arrive(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let request = named(UPDATE, name, &message);
+        let change = convert::change(message.conversation.unwrap_or_default(), message.update_mask).map_err(refused)?;
+        let updated = self.0.update_conversation(owner, change, request, validate_only).await.map_err(refused)?;
+        Ok(Response::new(convert::conversation(updated)))
+    }
+
+    async fn delete_conversation(
+        &self,
+        request: Request<DeleteConversationRequest>,
+    ) -> Result<Response<DeleteConversationResponse>, Status> {
+        let (owner, mut message) = arrive(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let request = named(DELETE, name, &message);
+        let id = convert::id(&message.conversation_id, "conversationId").map_err(refused)?;
+        self.0.delete_conversation(owner, id, request, validate_only).await.map_err(refused)?;
+        Ok(Response::new(DeleteConversationResponse {}))
+    }
+
+    async fn erase_me(&self, request: Request<EraseMeRequest>) -> Result<Response<EraseMeResponse>, Status> {
+        let (owner, _) = arrive(request)?;
+        self.0.erase(owner).await.map_err(refused)?;
+        Ok(Response::new(EraseMeResponse {}))
     }
 
     async fn create_conversation(
@@ -112,6 +169,65 @@ impl ChatService for Service {
         let mut room = Room::default();
         let messages = page.items.into_iter().map(|said| convert::message(said, &mut room)).collect();
         Ok(Response::new(ListMessagesResponse { messages, next_page_token: page.next }))
+    }
+}
+
+/// Who speaks, and with what.
+struct Speaker {
+    owner: UserId,
+    voice: Voice,
+    time_zone: String,
+    deadline: Option<Deadline>,
+    until: Timestamp,
+}
+
+impl Speaker {
+    fn of<T>(request: Request<T>) -> Result<(Self, T), Status> {
+        let caller = caller(&request)?.clone();
+        let deadline = Deadline::of(request.extensions());
+        let request_id = request.extensions().get::<RequestId>().cloned();
+        let voice = Voice::new(caller.token.bearer(), request_id, deadline);
+        let (owner, time_zone, until) = (caller.user, caller.time_zone, caller.expires);
+        Ok((Self { owner, voice, time_zone, deadline, until }, request.into_inner()))
+    }
+}
+
+/// What is said, and whether it is only to be checked.
+fn said(method: &'static str, mut message: SendMessageRequest, speaker: &Speaker) -> Result<(Say, bool), Status> {
+    let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+    let conversation = match message.conversation_id.as_str() {
+        "" => None,
+        id => Some(convert::id(id, "conversationId").map_err(refused)?),
+    };
+    let request = named(method, name, &message);
+    let time_zone = match message.time_zone {
+        zone if zone.is_empty() => (speaker.time_zone.clone(), false),
+        zone => (zone, true),
+    };
+    Ok((Say { conversation, content: message.content, time_zone, request }, validate_only))
+}
+
+/// The events of a turn as they are sent.
+fn events(follower: Follower) -> Events {
+    stream::unfold(follower, |mut follower| async move {
+        let sent = match follower.next().await? {
+            Next::Event { conversation, step, event } => {
+                Ok(convert::events::event(follower.turn(), conversation, step, event))
+            }
+            Next::Handover(after) => Ok(convert::events::handover(follower.turn(), after)),
+            Next::Failed(error) => Err(refused(error)),
+        };
+        Some((sent, follower))
+    })
+    .boxed()
+}
+
+async fn in_time<T>(deadline: Option<Deadline>, work: impl Future<Output = T>) -> Result<T, Status> {
+    match deadline {
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.instant(), work).await.map_err(|_| deadline::exceeded().into())
+        }
+        None => Ok(work.await),
     }
 }
 

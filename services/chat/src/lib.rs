@@ -21,7 +21,9 @@ mod testing;
 
 use std::{fmt, path::Path, sync::Arc};
 
-use errand_chassis::{clock::Clock, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream};
+use errand_chassis::{
+    clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
+};
 use errand_proto::chat::chat_service_server::ChatServiceServer;
 
 pub use error::Error;
@@ -44,6 +46,8 @@ pub struct Dependencies {
     pub task: Upstream,
     /// What the assistant thinks with; [`model::planner::Planner`] unless told otherwise.
     pub model: Arc<dyn Model>,
+    /// Says when streams hand over and loops stop.
+    pub drain: Drain,
 }
 
 /// What can be set.
@@ -67,11 +71,11 @@ pub struct Role {
 /// # Errors
 /// When the file is not at the schema that this program knows, or can not be opened.
 pub fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
-    let Dependencies { clock, secret, task, model } = dependencies;
+    let Dependencies { clock, secret, task, model, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(path)?);
     let runner = Runner::new(store.clone(), model, TaskTools::new(task), clock.clone(), config.turns);
-    let app = App::new(store.clone(), runner.clone(), clock, pages);
+    let app = App::new(store.clone(), runner.clone(), clock, pages, drain);
     Ok(Role { app, runner, store })
 }
 
@@ -82,6 +86,11 @@ impl Role {
     #[must_use]
     pub fn routes(&self) -> Routes {
         Routes::new().add(ChatServiceServer::new(grpc::Service(self.app.clone())))
+    }
+
+    /// Lets go of what is too old, now and then, until the drain begins. To be spawned.
+    pub async fn keep_house(self) {
+        self.app.keep_house().await;
     }
 
     /// Parks the turns that are under way and closes the file.

@@ -22,10 +22,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use uuid::Uuid;
 
 use crate::{
-    domain::turn::{self, Action, Event, Turn},
+    domain::{
+        approval, policy,
+        tool::ToolCall,
+        turn::{self, Action, Event, Turn},
+    },
     model::{Model, Step},
     store::{self, LEASE, Lease, NewEvents, Reach, Store, Taken},
-    task_tools::{Finished, TaskTools, Voice, classify},
+    task_tools::{Finished, Surveyed, TaskTools, Voice, classify},
 };
 
 /// How often a lease is renewed.
@@ -64,7 +68,10 @@ pub(crate) struct Slot {
 
 /// A turn that somebody works on.
 #[derive(Debug, Clone)]
-pub(crate) struct Running(watch::Receiver<Option<End>>);
+pub(crate) struct Running {
+    end: watch::Receiver<Option<End>>,
+    cancelled: watch::Sender<bool>,
+}
 
 /// How working on a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,17 +187,19 @@ impl Runner {
             return running.clone();
         }
         let (ended, end) = watch::channel(None);
-        running.insert(turn, Running(end.clone()));
+        let this = Running { end, cancelled: watch::Sender::new(false) };
+        running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
+        let cancelled = this.cancelled.subscribe();
         tokio::spawn(async move {
-            let end = listed.inner.work(owner, turn, &voice).await;
+            let end = listed.inner.work(owner, turn, &voice, &cancelled).await;
             // First off the list, so that whoever is told can take the turn up again.
             drop(listed);
             drop(slot);
             ended.send_replace(Some(end));
         });
-        Running(end)
+        this
     }
 
     /// Parks every turn and takes no more.
@@ -213,11 +222,17 @@ impl fmt::Debug for Runner {
 
 impl Running {
     /// Waits until nobody works on the turn any more.
-    pub(crate) async fn end(mut self) -> End {
-        match self.0.wait_for(Option::is_some).await {
+    pub(crate) async fn end(&mut self) -> End {
+        match self.end.wait_for(Option::is_some).await {
             Ok(end) => end.clone().unwrap_or(End::Parked(Why::Lost)),
             Err(_) => End::Parked(Why::Lost),
         }
+    }
+
+    /// Says that the user wants the turn to stop: before its next action, and at once while it waits
+    /// for the model.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.send_replace(true);
     }
 }
 
@@ -241,10 +256,10 @@ impl Inner {
         Lease { holder: self.holder, until }
     }
 
-    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice) -> End {
+    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice, cancelled: &watch::Receiver<bool>) -> End {
         let end = tokio::select! {
             biased;
-            end = self.steps(owner, id, voice) => end.unwrap_or_else(End::Parked),
+            end = self.steps(owner, id, voice, cancelled) => end.unwrap_or_else(End::Parked),
             why = self.keep_lease(owner, id) => End::Parked(why),
             () = is_set(self.closing.subscribe()) => End::Parked(Why::Closing),
         };
@@ -276,60 +291,112 @@ impl Inner {
     }
 
     /// The loop.
-    async fn steps(&self, owner: UserId, id: Uuid, voice: &Voice) -> Result<End, Why> {
+    async fn steps(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        voice: &Voice,
+        cancelled: &watch::Receiver<bool>,
+    ) -> Result<End, Why> {
         let Some(mut turn) = self.store.turn(owner, id).await.map_err(Why::Store)? else {
             return Ok(End::Over);
         };
-        while let Some(event) = self.act(owner, &turn, voice).await? {
+        loop {
             let from = turn.events.len();
-            turn.events.push(event);
+            let is_cancelled = turn.is_cancelled || *cancelled.borrow();
+            let mut new = match turn::next(&turn.events) {
+                Action::Stop => return Ok(End::Over),
+                // What was decided is still said: stopping would take nothing back.
+                Action::Reply(_) => Vec::new(),
+                _ if is_cancelled => vec![Event::Cancelled],
+                action => self.act(owner, &turn, action, voice, cancelled).await?,
+            };
+            turn.events.append(&mut new);
             // A reply has no effect but its event: it is stored with the words that it says.
             if let Action::Reply(text) = turn::next(&turn.events) {
-                let reply = self.reply(text);
+                let reply = Event::Replied { message: self.clock.id(), text: text.into_owned() };
                 turn.events.push(reply);
             }
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
-            let new = NewEvents { from, events, now: self.clock.now() };
+            let has_changed = turn::has_changed(&turn.events, from);
+            let new = NewEvents { from, events, has_changed, now: self.clock.now() };
             if !self.store.append(owner, id, new).await.map_err(Why::Store)? {
                 return Err(Why::Lost);
             }
         }
-        Ok(End::Over)
     }
 
-    /// Does what comes next and answers with what came of it; nothing when the turn is over.
-    async fn act(&self, owner: UserId, turn: &Turn, voice: &Voice) -> Result<Option<Event>, Why> {
-        Ok(Some(match turn::next(&turn.events) {
-            Action::Stop => return Ok(None),
-            Action::AskModel => self.ask(owner, turn).await?,
+    /// Does what comes next and answers with what came of it.
+    async fn act(
+        &self,
+        owner: UserId,
+        turn: &Turn,
+        action: Action<'_>,
+        voice: &Voice,
+        cancelled: &watch::Receiver<bool>,
+    ) -> Result<Vec<Event>, Why> {
+        Ok(match action {
+            Action::AskModel => vec![self.ask(owner, turn, cancelled).await?],
             Action::CallTool { call, step } => match self.tools.call(voice, turn.id, step, call).await {
-                Finished::Outcome(outcome) => turn::finished(&turn.events, &call.id, outcome),
+                Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
                 Finished::TokenRefused => return Err(Why::TokenRefused),
             },
+            Action::Prepare { call, is_again } => self.prepare(owner, turn, call, is_again, voice).await?,
             Action::Refuse { call_id, failure } => {
-                Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) }
+                vec![Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) }]
             }
-            Action::Reply(text) => self.reply(text),
-        }))
+            Action::Reply(_) | Action::Stop => Vec::new(),
+        })
     }
 
-    async fn ask(&self, owner: UserId, turn: &Turn) -> Result<Event, Why> {
+    /// Binds a call to what it touches now, and asks the user.
+    async fn prepare(
+        &self,
+        owner: UserId,
+        turn: &Turn,
+        call: &ToolCall,
+        is_again: bool,
+        voice: &Voice,
+    ) -> Result<Vec<Event>, Why> {
+        let finished = |failure| Event::ToolFinished { call_id: call.id.clone(), outcome: Err(failure) };
+        let prepared = match self.tools.survey(voice, turn.id).await {
+            Surveyed::Tasks(tasks) => approval::prepare(owner, call, &tasks, self.clock.now(), is_again),
+            Surveyed::Failed(failure) => Err(failure),
+            Surveyed::TokenRefused => return Err(Why::TokenRefused),
+        };
+        Ok(match prepared {
+            Ok(approval) if is_again => vec![Event::ApprovalRequested(approval)],
+            Ok(approval) => vec![finished(policy::waiting()), Event::ApprovalRequested(approval)],
+            Err(failure) => vec![finished(failure)],
+        })
+    }
+
+    async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Receiver<bool>) -> Result<Event, Why> {
         let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
+        let said = history.messages.last().map_or("", |message| &message.content);
+        // The answer to a question of ours is no model's to read.
+        if turn.events.len() == 1
+            && let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
+            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
+        {
+            return Ok(Event::Answered { asked_in, verdict });
+        }
+        let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
         let transcript = transcript::transcript(&history, turn);
-        let answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)).await;
+        let answer = tokio::select! {
+            biased;
+            () = is_set(cancelled.clone()) => return Ok(Event::Cancelled),
+            answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)) => answer,
+        };
         Ok(match answer {
             Ok(Ok(Step::Reply(text))) => turn::said(&text),
-            Ok(Ok(Step::Call(calls))) => turn::asked(&turn.events, calls, classify),
+            Ok(Ok(Step::Call(calls))) => turn::asked(&turn.events, calls, undoable, classify),
             Ok(Err(error)) => {
                 tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
                 turn::failed(&error.to_string())
             }
             Err(_) => turn::failed("the model took too long"),
         })
-    }
-
-    fn reply(&self, text: &str) -> Event {
-        Event::Replied { message: self.clock.id(), text: text.to_owned() }
     }
 }
 

@@ -21,7 +21,7 @@ use errand_proto::{
     tools::{self, Tool},
 };
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{
     Code, Request, Status,
     client::Grpc,
@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is waited before the second and the third try.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// How many pages of tasks are read at most for a question about them.
+const MOST_PAGES: usize = 250;
 
 /// The largest result that a model is shown, in bytes of its encoding.
 const LARGEST_RESULT: usize = 2 * 1024 * 1024;
@@ -67,6 +70,17 @@ pub(crate) enum Finished {
     TokenRefused,
 }
 
+/// What came of looking at all tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Surveyed {
+    /// Id, title and version of each that is not deleted.
+    Tasks(Vec<Value>),
+    /// They can not be read.
+    Failed(ToolFailure),
+    /// The token is not taken any more: only the user can go on.
+    TokenRefused,
+}
+
 /// Bytes in, bytes out.
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw;
@@ -78,6 +92,7 @@ pub(crate) fn classify(name: &str) -> Option<Class> {
         tools::Class::Read => Class::Read,
         tools::Class::Write => Class::Write,
         tools::Class::Destructive => Class::Destructive,
+        tools::Class::Undo => Class::Undo,
     })
 }
 
@@ -132,6 +147,30 @@ impl TaskTools {
                 },
             }
         }
+    }
+
+    /// Reads what the user's tasks are now, as far as a question about them needs to know.
+    pub(crate) async fn survey(&self, voice: &Voice, turn: Uuid) -> Surveyed {
+        let mut tasks = Vec::new();
+        let mut page_token = Value::String(String::new());
+        for _ in 0..MOST_PAGES {
+            let arguments = json!({ "pageSize": 200, "pageToken": page_token });
+            let list = ToolCall { id: "survey".to_owned(), name: "list_tasks".to_owned(), arguments };
+            let mut page = match self.call(voice, turn, 0, &list).await {
+                Finished::Outcome(Ok(page)) => page,
+                Finished::Outcome(Err(failure)) => return Surveyed::Failed(failure),
+                Finished::TokenRefused => return Surveyed::TokenRefused,
+            };
+            if let Some(Value::Array(items)) = page.get_mut("tasks").map(Value::take) {
+                let short = |task: &Value| json!({ "id": task["id"], "title": task["title"], "etag": task["etag"] });
+                tasks.extend(items.iter().map(short));
+            }
+            page_token = page.get_mut("nextPageToken").map(Value::take).unwrap_or_default();
+            if page_token.as_str().is_none_or(str::is_empty) {
+                return Surveyed::Tasks(tasks);
+            }
+        }
+        Surveyed::Failed(too_large())
     }
 
     async fn attempt(
@@ -193,11 +232,9 @@ fn encode(tool: &Tool, method: &Method, turn: Uuid, step: usize, arguments: &Val
 }
 
 fn decode(method: &Method, answer: &Bytes) -> Result<Value, ToolFailure> {
-    if answer.len() > LARGEST_RESULT {
-        return Err(ToolFailure {
-            reason: "MESSAGE_TOO_LARGE".to_owned(),
-            message: "the answer is too large; ask for a smaller page".to_owned(),
-        });
+    // What a write answers is always told: it has happened.
+    if method.no_side_effects && answer.len() > LARGEST_RESULT {
+        return Err(too_large());
     }
     json::from_bytes(method.output, answer).map_err(|error| {
         tracing::error!(rpc.method = method.path, error = %error, "a peer gave an answer that cannot be read");
@@ -222,6 +259,13 @@ fn failure(status: &Status) -> ToolFailure {
             tracing::warn!(code = ?status.code(), error = status.message(), "calling the task service failed");
             ToolFailure { reason: by_code(), message: "the task service gave no answer".to_owned() }
         }
+    }
+}
+
+fn too_large() -> ToolFailure {
+    ToolFailure {
+        reason: "MESSAGE_TOO_LARGE".to_owned(),
+        message: "the answer is too large; ask for a smaller page".to_owned(),
     }
 }
 

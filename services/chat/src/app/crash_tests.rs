@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use errand_changelog::Origin;
+use errand_changelog::{Hints, Origin, Seq};
 use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    domain::turn::Turn,
-    store::{History, Lease, NewEvents, Page, Reach, Taken},
+    domain::{conversation::Conversation, turn::Turn},
+    store::{
+        Ages, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents, NewTurn,
+        Page, Reach, Taken, Updated,
+    },
 };
 
 /// A store of a process that dies at one of its writes.
@@ -87,6 +90,52 @@ impl Store for Mortal {
 
     async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, store::Error> {
         self.write(self.store.append(owner, turn, new)).await
+    }
+
+    async fn follow(&self, owner: UserId, turn: Uuid, from: usize) -> Result<Option<Followed>, store::Error> {
+        self.store.follow(owner, turn, from).await
+    }
+
+    async fn cancel_turn(
+        &self,
+        owner: UserId,
+        turn: Uuid,
+        now: Timestamp,
+        origin: Origin,
+    ) -> Result<Cancel, store::Error> {
+        self.write(self.store.cancel_turn(owner, turn, now, origin)).await
+    }
+
+    async fn update_conversation(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        edit: Edit,
+        origin: Origin,
+    ) -> Result<Updated, store::Error> {
+        self.write(self.store.update_conversation(owner, id, edit, origin)).await
+    }
+
+    async fn delete_conversation(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        now: Timestamp,
+        origin: Origin,
+    ) -> Result<Deleted, store::Error> {
+        self.write(self.store.delete_conversation(owner, id, now, origin)).await
+    }
+
+    async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, store::Error> {
+        self.write(self.store.erase(owner, now)).await
+    }
+
+    async fn tidy(&self, ages: Ages) -> Result<bool, store::Error> {
+        self.write(self.store.tidy(ages)).await
+    }
+
+    fn hints(&self) -> &Hints {
+        self.store.hints()
     }
 
     async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, store::Error> {

@@ -10,52 +10,60 @@ use crate::{
     testing::{FakeTask, File, Puppet, StillClock, busy_model, named, refusal, user},
 };
 
+#[path = "approval_tests.rs"]
+mod approval;
+
 #[path = "crash_tests.rs"]
 mod crash;
 
 const LIST: &str = "/errand.chat.v1.ChatService/ListMessages";
 
 /// The service, but for its face.
-struct World {
-    app: App,
-    runner: Runner,
+pub(super) struct World {
+    pub(super) app: App,
+    pub(super) runner: Runner,
     store: Arc<dyn Store>,
-    model: Arc<Puppet>,
-    task: FakeTask,
+    pub(super) model: Arc<Puppet>,
+    pub(super) task: FakeTask,
+    pub(super) drain: Drain,
 }
 
-fn world(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32) -> World {
-    let clock: Arc<dyn Clock> = Arc::new(StillClock);
+pub(super) fn world(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32) -> World {
+    timed(store, model, task, slots, Arc::new(StillClock))
+}
+
+fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32, clock: Arc<dyn Clock>) -> World {
     let pages = PageTokens::new(&Secret::new(&[1; 32]).unwrap(), clock.clone()).unwrap();
     let thinking: Arc<dyn Model> = model.clone();
+    let drain = Drain::new();
     let runner = Runner::new(store.clone(), thinking, TaskTools::new(task.upstream()), clock.clone(), slots);
-    let app = App::new(store.clone(), runner.clone(), clock, pages);
-    World { app, runner, store, model, task: task.clone() }
+    let app = App::new(store.clone(), runner.clone(), clock, pages, drain.clone());
+    World { app, runner, store, model, task: task.clone(), drain }
 }
 
-fn simple(file: &File, model: Puppet) -> World {
+pub(super) fn simple(file: &File, model: Puppet) -> World {
     world(Arc::new(file.open()), Arc::new(model), &FakeTask::default(), 8)
 }
 
-fn voice() -> Voice {
+pub(super) fn voice() -> Voice {
     Voice::new("token", None, None)
 }
 
-fn say(conversation: Option<Uuid>, content: &str) -> Say {
+pub(super) fn say(conversation: Option<Uuid>, content: &str) -> Say {
     Say { conversation, content: content.to_owned(), time_zone: ("UTC".to_owned(), false), request: None }
 }
 
-fn repeatable(content: &str) -> Say {
+pub(super) fn repeatable(content: &str) -> Say {
     Say { request: named("r", content), ..say(None, content) }
 }
 
-fn code_and_reason(error: Error) -> (Code, &'static str) {
+pub(super) fn code_and_reason(error: Error) -> (Code, &'static str) {
     let out = errand_chassis::Error::from(error);
     (out.code(), out.reason())
 }
 
 impl World {
-    async fn send(&self, say: Say) -> Result<Answered, Error> {
+    pub(super) async fn send(&self, say: Say) -> Result<Answered, Error> {
         self.app.send(user(1), &voice(), say).await
     }
 
@@ -72,13 +80,13 @@ impl World {
     }
 
     /// Until the model has been asked this often.
-    async fn asked(&self, times: usize) {
+    pub(super) async fn asked(&self, times: usize) {
         while self.model.asked() < times {
             tokio::task::yield_now().await;
         }
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.runner.close().await;
         self.store.close().await;
     }

@@ -1,5 +1,6 @@
 //! The rules of conversations and turns, pure: no clock, no storage, no network.
 
+pub mod approval;
 pub mod conversation;
 pub mod policy;
 pub mod tool;

@@ -1,21 +1,23 @@
 //! Which tool calls run by themselves.
 //!
-//! Reads do. So does a write of a single task, which can be undone; but no turn changes more than
-//! [`MOST_TASKS`] tasks or takes away more than one: what goes beyond that would need the user's
-//! word, and until there is a way to ask for it, it is refused. This does not trust the model: it
-//! counts what the calls touch. A batch is judged whole, so that nothing is left half done.
+//! Reads do. So does a write of a few tasks, which can be undone; but no turn changes more than
+//! [`MOST_TASKS`] tasks or takes away more than one by itself: a call that goes beyond that waits for
+//! the user's word. Taking back what the last turn did runs when the user's own words ask for it, and
+//! only then. This does not trust the model: it counts what the calls touch. A call is judged whole,
+//! so that nothing is left half done.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::tool::{ToolCall, ToolFailure};
 
-/// How many tasks one turn may change.
+/// How many tasks one turn may change by itself.
 pub const MOST_TASKS: usize = 5;
 
-/// How many tasks one turn may take away.
+/// How many tasks one turn may take away by itself.
 pub const MOST_TAKEN_AWAY: usize = 1;
 
 /// What a tool can do to the user's tasks.
@@ -23,10 +25,12 @@ pub const MOST_TAKEN_AWAY: usize = 1;
 pub enum Class {
     /// Changes nothing.
     Read,
-    /// Makes or changes one task.
+    /// Makes or changes tasks.
     Write,
-    /// Takes a task away.
+    /// Takes tasks away.
     Destructive,
+    /// Takes back what a turn did.
+    Undo,
 }
 
 /// A call that the model asked for, and whether it may run.
@@ -37,6 +41,9 @@ pub struct Judged {
     /// Why it may not run; nothing when it may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<ToolFailure>,
+    /// Whether it waits for the user's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// What a call would touch.
@@ -45,54 +52,106 @@ enum Target {
     /// The task of this id.
     Task(String),
     /// A task that the call of this id makes, or that it does not name.
-    Unnamed(String),
+    Unnamed(String, usize),
+}
+
+/// What may happen to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Runs,
+    Waits,
 }
 
 /// Judges the calls of one answer of the model, after those that were judged before in the turn.
+/// `undoable` is the turn that the user asked to take back.
 #[must_use]
-pub fn judge(before: &[&Judged], calls: Vec<ToolCall>, classify: impl Fn(&str) -> Option<Class>) -> Vec<Judged> {
-    let allowed: Vec<&ToolCall> =
-        before.iter().filter(|judged| judged.refusal.is_none()).map(|judged| &judged.call).collect();
-    let is_change = |class: Class| class != Class::Read;
+pub fn judge(
+    before: &[&Judged],
+    calls: Vec<ToolCall>,
+    undoable: Option<Uuid>,
+    classify: impl Fn(&str) -> Option<Class>,
+) -> Vec<Judged> {
+    let allowed =
+        || before.iter().filter(|judged| judged.refusal.is_none() && !judged.waits).map(|judged| &judged.call);
+    let is_change = |class: Class| matches!(class, Class::Write | Class::Destructive);
     let is_removal = |class: Class| class == Class::Destructive;
-    let changed = targets(&allowed, &classify, is_change);
-    let removed = targets(&allowed, &classify, is_removal);
-    let asked: Vec<&ToolCall> = calls.iter().collect();
-    let too_many_changes = changed.union(&targets(&asked, &classify, is_change)).count() > MOST_TASKS;
-    let too_many_removals = removed.union(&targets(&asked, &classify, is_removal)).count() > MOST_TAKEN_AWAY;
-    calls
-        .into_iter()
-        .map(|call| {
-            let target = target(&call);
-            let refusal = match classify(&call.name) {
-                None => Some(unknown(&call.name)),
-                Some(Class::Destructive) if too_many_removals && !removed.contains(&target) => Some(needs_approval()),
-                Some(Class::Write | Class::Destructive) if too_many_changes && !changed.contains(&target) => {
-                    Some(needs_approval())
-                }
-                Some(_) => None,
-            };
-            Judged { call, refusal }
+    let is_undo = |call: &ToolCall| classify(&call.name) == Some(Class::Undo);
+    let changed = targets(allowed(), &classify, is_change);
+    let removed = targets(allowed(), &classify, is_removal);
+    let too_many_changes = changed.union(&targets(&calls, &classify, is_change)).count() > MOST_TASKS;
+    let too_many_removals = removed.union(&targets(&calls, &classify, is_removal)).count() > MOST_TAKEN_AWAY;
+    let verdict = |call: &ToolCall, class: Class| {
+        let touched = touched(call);
+        match class {
+            Class::Destructive if too_many_removals && !touched.is_subset(&removed) => Verdict::Waits,
+            Class::Write | Class::Destructive if too_many_changes && !touched.is_subset(&changed) => Verdict::Waits,
+            _ => Verdict::Runs,
+        }
+    };
+    let waiting = |call: &&ToolCall| classify(&call.name).is_some_and(|class| verdict(call, class) == Verdict::Waits);
+    // One question a turn: several calls would be several.
+    let asks_once = calls.iter().filter(waiting).count() == 1 && !before.iter().any(|judged| judged.waits);
+    let undoes_alone = allowed().all(|call| classify(&call.name) == Some(Class::Read))
+        && calls.iter().filter(|call| classify(&call.name) != Some(Class::Read)).count() == 1;
+    let outcomes: Vec<_> = calls
+        .iter()
+        .map(|call| match classify(&call.name) {
+            None => (Some(unknown(&call.name)), false),
+            Some(_) if is_undo(call) => {
+                let asked_for = undoable.is_some_and(|turn| named_turn(call) == Some(turn));
+                if asked_for && undoes_alone { (None, false) } else { (Some(not_asked_for()), false) }
+            }
+            Some(class) => match verdict(call, class) {
+                Verdict::Runs => (None, false),
+                Verdict::Waits if asks_once => (None, true),
+                Verdict::Waits => (Some(needs_approval()), false),
+            },
         })
-        .collect()
+        .collect();
+    calls.into_iter().zip(outcomes).map(|(call, (refusal, waits))| Judged { call, refusal, waits }).collect()
 }
 
-fn targets(
-    calls: &[&ToolCall],
+/// What a call is answered with while it waits for the user's word.
+#[must_use]
+pub fn waiting() -> ToolFailure {
+    ToolFailure {
+        reason: "APPROVAL_REQUIRED".to_owned(),
+        message: "the user is asked first; nothing was done yet".to_owned(),
+    }
+}
+
+fn targets<'a>(
+    calls: impl IntoIterator<Item = &'a ToolCall>,
     classify: impl Fn(&str) -> Option<Class>,
     counts: impl Fn(Class) -> bool,
 ) -> BTreeSet<Target> {
-    calls.iter().filter(|call| classify(&call.name).is_some_and(&counts)).map(|call| target(call)).collect()
+    calls.into_iter().filter(|call| classify(&call.name).is_some_and(&counts)).flat_map(touched).collect()
 }
 
-fn target(call: &ToolCall) -> Target {
-    let named = ["taskId", "task_id"].iter().find_map(|key| call.arguments.get(key));
-    let id = named.or_else(|| call.arguments.get("task")?.get("id")).and_then(Value::as_str);
-    match id {
+/// What one call touches: each task that it names, and one for each that it does not.
+fn touched(call: &ToolCall) -> BTreeSet<Target> {
+    let target = |(index, item): (usize, &Value)| match task_id(item) {
         // Ids are lower case; an id in another spelling is refused by the task service.
-        Some(id) if !id.is_empty() => Target::Task(id.to_owned()),
-        _ => Target::Unnamed(call.id.clone()),
+        Some(id) => Target::Task(id.to_owned()),
+        None => Target::Unnamed(call.id.clone(), index),
+    };
+    match call.arguments.get("requests") {
+        Some(Value::Array(items)) => items.iter().enumerate().map(target).collect(),
+        _ => BTreeSet::from([target((0, &call.arguments))]),
     }
+}
+
+/// The id of the task that a request names.
+#[must_use]
+pub fn task_id(request: &Value) -> Option<&str> {
+    let named = ["taskId", "task_id"].iter().find_map(|key| request.get(key));
+    named.or_else(|| request.get("task")?.get("id")).and_then(Value::as_str).filter(|id| !id.is_empty())
+}
+
+fn named_turn(call: &ToolCall) -> Option<Uuid> {
+    let fields = call.arguments.as_object().filter(|fields| fields.len() == 1)?;
+    let id = ["turnId", "turn_id"].iter().find_map(|key| fields.get(*key))?.as_str()?;
+    Uuid::try_parse(id).ok()
 }
 
 fn unknown(name: &str) -> ToolFailure {
@@ -105,95 +164,21 @@ fn needs_approval() -> ToolFailure {
     ToolFailure {
         reason: "APPROVAL_REQUIRED".to_owned(),
         message: format!(
-            "without the user's approval one turn may change at most {MOST_TASKS} tasks and delete at most one; none of these calls was made"
+            "without the user's approval one turn may change at most {MOST_TASKS} tasks and delete at most one; none of \
+             these calls was made. Make it one call for all of these tasks, then the user is asked"
         ),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn classify(name: &str) -> Option<Class> {
-        match name {
-            "list_tasks" => Some(Class::Read),
-            "add_task" | "update_task" | "complete_task" => Some(Class::Write),
-            "delete_task" => Some(Class::Destructive),
-            _ => None,
-        }
-    }
-
-    fn call(id: usize, name: &str, task: &str) -> ToolCall {
-        let arguments = match name {
-            "add_task" => json!({"task": {"title": "a"}}),
-            "update_task" => json!({"task": {"id": task}}),
-            _ => json!({"taskId": task}),
-        };
-        ToolCall { id: id.to_string(), name: name.to_owned(), arguments }
-    }
-
-    fn verdicts(before: &[Judged], calls: Vec<ToolCall>) -> Vec<Option<String>> {
-        let before: Vec<&Judged> = before.iter().collect();
-        judge(&before, calls, classify).into_iter().map(|judged| judged.refusal.map(|refusal| refusal.reason)).collect()
-    }
-
-    fn denied() -> Option<String> {
-        Some("APPROVAL_REQUIRED".to_owned())
-    }
-
-    #[test]
-    fn a_read_and_a_single_write_run_by_themselves() {
-        let calls = vec![call(0, "list_tasks", ""), call(1, "update_task", "a"), call(2, "delete_task", "b")];
-        assert_eq!(verdicts(&[], calls), [None, None, None]);
-    }
-
-    #[test]
-    fn r_122_deleting_two_tasks_is_refused_whole() {
-        let calls = vec![call(0, "delete_task", "a"), call(1, "list_tasks", ""), call(2, "delete_task", "b")];
-        assert_eq!(verdicts(&[], calls), [denied(), None, denied()]);
-    }
-
-    #[test]
-    fn r_122_deleting_another_task_later_in_the_turn_is_refused() {
-        let before = judge(&[], vec![call(0, "delete_task", "a")], classify);
-        assert_eq!(verdicts(&before, vec![call(1, "delete_task", "b")]), [denied()]);
-        assert_eq!(verdicts(&before, vec![call(1, "delete_task", "a")]), [None], "the same one may be tried again");
-        assert_eq!(verdicts(&before, vec![call(1, "complete_task", "b")]), [None]);
-    }
-
-    #[test]
-    fn r_122_a_sixth_task_is_not_changed() {
-        let calls = |count: usize| (0..count).map(|n| call(n, "add_task", "")).collect::<Vec<_>>();
-        assert_eq!(verdicts(&[], calls(5)), vec![None; 5]);
-        assert_eq!(verdicts(&[], calls(6)), vec![denied(); 6]);
-        let before = judge(&[], calls(5), classify);
-        assert_eq!(verdicts(&before, vec![call(9, "complete_task", "x")]), [denied()]);
-    }
-
-    #[test]
-    fn r_120_an_unknown_tool_is_refused() {
-        assert_eq!(verdicts(&[], vec![call(0, "rm -rf", "a")]), [Some("TOOL_UNKNOWN".to_owned())]);
-    }
-
-    proptest! {
-        #[test]
-        fn r_122_no_turn_goes_beyond_the_limits_whatever_the_model_asks(
-            rounds in prop::collection::vec(prop::collection::vec((0..5usize, 0..9u8), 0..12), 0..8),
-        ) {
-            let names = ["list_tasks", "add_task", "update_task", "delete_task", "nonsense"];
-            let mut before: Vec<Judged> = Vec::new();
-            let mut id = 0;
-            for round in rounds {
-                let calls = round.into_iter().map(|(name, task)| { id += 1; call(id, names[name], &task.to_string()) }).collect();
-                let judged = judge(&before.iter().collect::<Vec<_>>(), calls, classify);
-                before.extend(judged);
-            }
-            let run: Vec<&ToolCall> = before.iter().filter(|j| j.refusal.is_none()).map(|j| &j.call).collect();
-            prop_assert!(targets(&run, classify, |class| class != Class::Read).len() <= MOST_TASKS);
-            prop_assert!(targets(&run, classify, |class| class == Class::Destructive).len() <= MOST_TAKEN_AWAY);
-        }
+fn not_asked_for() -> ToolFailure {
+    ToolFailure {
+        reason: "APPROVAL_REQUIRED".to_owned(),
+        message:
+            "only the last turn that changed something can be taken back, by itself, and when the user asks for it"
+                .to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

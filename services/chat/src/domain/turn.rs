@@ -5,12 +5,15 @@
 //! another process, and nothing that was stored is done twice. What a turn costs is bounded: rounds
 //! of the model, calls a round, the length of the answer.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    approval::{After, Approval, DECLINED, EXPIRED, GONE, Verdict},
     policy::{self, Class, Judged},
     tool::{ToolCall, ToolFailure},
 };
@@ -27,8 +30,8 @@ pub const LONGEST_REPLY: usize = 20_000;
 /// The longest id or name of a call that is taken from the model, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// The largest arguments that are taken from the model, by [`weight`]; every task fits.
-const HEAVIEST_ARGUMENTS: usize = 16 * 1024;
+/// The largest arguments that are taken from the model, by [`weight`]; a thousand short tasks fit.
+const HEAVIEST_ARGUMENTS: usize = 256 * 1024;
 
 /// The longest reason of a failure that is kept, in characters.
 const LONGEST_REASON: usize = 500;
@@ -52,6 +55,8 @@ pub struct Turn {
     pub conversation: Uuid,
     /// When the user spoke: "today" is read by this, however much later the turn goes on.
     pub started: Timestamp,
+    /// Whether the user wants it to stop.
+    pub is_cancelled: bool,
     /// What happened so far; the place in this list is the event's step.
     pub events: Vec<Event>,
 }
@@ -76,6 +81,17 @@ pub enum Event {
         /// What came of it.
         outcome: Result<Value, ToolFailure>,
     },
+    /// The user is asked before a call runs.
+    ApprovalRequested(Approval),
+    /// The user's words were the answer to what an earlier turn asked.
+    Answered {
+        /// The turn that asked.
+        asked_in: Uuid,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// The user stopped the turn.
+    Cancelled,
     /// The assistant answered the user. The turn is over.
     Replied {
         /// The assistant's message.
@@ -120,8 +136,15 @@ pub enum Action<'a> {
         /// Why.
         failure: &'a ToolFailure,
     },
+    /// Bind a call to what it touches now, and ask the user.
+    Prepare {
+        /// The call.
+        call: &'a ToolCall,
+        /// Whether the user was asked before, and something has changed since.
+        is_again: bool,
+    },
     /// Answer the user.
-    Reply(&'a str),
+    Reply(Cow<'a, str>),
     /// Nothing: the turn is over, or never began.
     Stop,
 }
@@ -150,6 +173,14 @@ pub fn next(events: &[Event]) -> Action<'_> {
     if !matches!(events.first(), Some(Event::Started { .. })) || ending(events).is_some() {
         return Action::Stop;
     }
+    match events.iter().rev().find(|event| matches!(event, Event::Cancelled | Event::ApprovalRequested(_))) {
+        Some(Event::Cancelled) => return Action::Reply(stopped(events).into()),
+        Some(Event::ApprovalRequested(approval)) => return Action::Reply(approval.preview.as_str().into()),
+        _ => {}
+    }
+    if let Some(Event::Answered { verdict, .. }) = events.get(1) {
+        return answered(verdict, events);
+    }
     let rounds = events.iter().filter(|event| matches!(event, Event::ModelAnswered(_))).count();
     let last = events.iter().rposition(|event| matches!(event, Event::ModelAnswered(_)));
     let (answer, finished) = match last.and_then(|at| Some((events.get(at)?, events.get(at + 1..)?))) {
@@ -157,14 +188,54 @@ pub fn next(events: &[Event]) -> Action<'_> {
         _ => return Action::AskModel,
     };
     match answer {
-        Answer::Text(text) => Action::Reply(text),
-        Answer::Calls(calls) if calls.is_empty() => Action::Reply(NOTHING_SAID),
-        Answer::Calls(calls) => match calls.iter().find(|judged| !is_finished(finished, &judged.call.id)) {
-            Some(Judged { call, refusal: None }) => Action::CallTool { call, step: events.len() },
-            Some(Judged { call, refusal: Some(failure) }) => Action::Refuse { call_id: &call.id, failure },
-            None if rounds < MOST_ROUNDS => Action::AskModel,
-            None => Action::Reply(TOO_MANY_ROUNDS),
+        Answer::Text(text) => Action::Reply(text.as_str().into()),
+        Answer::Calls(calls) if calls.is_empty() => Action::Reply(NOTHING_SAID.into()),
+        Answer::Calls(calls) => {
+            let mut open = calls.iter().filter(|judged| outcomes(finished, &judged.call.id).next().is_none());
+            // What waits for the user comes last: it ends the turn.
+            match open.clone().find(|judged| !judged.waits).or_else(|| open.next()) {
+                Some(Judged { call, refusal: Some(failure), .. }) => Action::Refuse { call_id: &call.id, failure },
+                Some(Judged { call, waits: true, .. }) => Action::Prepare { call, is_again: false },
+                Some(Judged { call, .. }) => Action::CallTool { call, step: events.len() },
+                None if rounds < MOST_ROUNDS => Action::AskModel,
+                None => Action::Reply(TOO_MANY_ROUNDS.into()),
+            }
+        }
+    }
+}
+
+/// What to do in a turn that began with the answer to a question.
+fn answered<'a>(verdict: &'a Verdict, events: &'a [Event]) -> Action<'a> {
+    let approval = match verdict {
+        Verdict::Approved(approval) => approval,
+        Verdict::Declined => return Action::Reply(DECLINED.into()),
+        Verdict::Expired => return Action::Reply(EXPIRED.into()),
+    };
+    let call = &approval.call;
+    let mut outcomes = outcomes(events, &call.id);
+    match (outcomes.next(), outcomes.next()) {
+        (None, _) => Action::CallTool { call, step: events.len() },
+        (Some(outcome), None) => match approval.after(outcome) {
+            After::Say(text) => Action::Reply(text.into()),
+            After::AskAgain => Action::Prepare { call, is_again: true },
         },
+        // It could not be asked again.
+        (Some(_), Some(_)) => Action::Reply(GONE.into()),
+    }
+}
+
+/// What a turn that was stopped says it has done.
+fn stopped(events: &[Event]) -> String {
+    let changed: usize = runs(events)
+        .iter()
+        .filter(|run| !is_read(&run.call.name))
+        .filter_map(|run| run.outcome?.as_ref().ok())
+        .map(|result| if result.get("id").is_some() { 1 } else { tasks(result) })
+        .sum();
+    match changed {
+        0 => "Stopped. Nothing was changed.".to_owned(),
+        1 => "Stopped. One task was changed before that; say \"undo\" to take that back.".to_owned(),
+        count => format!("Stopped. {count} tasks were changed before that; say \"undo\" to take that back."),
     }
 }
 
@@ -186,6 +257,9 @@ pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
         match event {
             Event::ModelAnswered(Answer::Calls(calls)) => {
                 runs.extend(calls.iter().map(|judged| Run { call: &judged.call, outcome: None }));
+            }
+            Event::Answered { verdict: Verdict::Approved(approval), .. } => {
+                runs.push(Run { call: &approval.call, outcome: None });
             }
             Event::ToolFinished { call_id, outcome } => {
                 if let Some(run) = runs.iter_mut().find(|run| run.outcome.is_none() && run.call.id == *call_id) {
@@ -211,8 +285,14 @@ pub fn said(text: &str) -> Event {
 }
 
 /// The event of calls that the model asks for: bounded, each with an id of its own, each judged.
+/// `undoable` is the turn that the user asked to take back.
 #[must_use]
-pub fn asked(events: &[Event], mut calls: Vec<ToolCall>, classify: impl Fn(&str) -> Option<Class>) -> Event {
+pub fn asked(
+    events: &[Event],
+    mut calls: Vec<ToolCall>,
+    undoable: Option<Uuid>,
+    classify: impl Fn(&str) -> Option<Class>,
+) -> Event {
     calls.truncate(MOST_CALLS);
     let before: Vec<&Judged> = events.iter().flat_map(judged).collect();
     let mut taken: Vec<String> = before.iter().map(|judged| judged.call.id.clone()).collect();
@@ -232,23 +312,55 @@ pub fn asked(events: &[Event], mut calls: Vec<ToolCall>, classify: impl Fn(&str)
             call.arguments = Value::Null;
         }
     }
-    Event::ModelAnswered(Answer::Calls(policy::judge(&before, calls, classify)))
+    Event::ModelAnswered(Answer::Calls(policy::judge(&before, calls, undoable, classify)))
 }
 
-/// The event of a call that was carried out. Heavy results are kept until they are too many.
+/// The event of a call that was carried out. Heavy results are kept until they are too many; of what
+/// a heavy write answered, the ids always are.
 #[must_use]
 pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFailure>) -> Event {
     let heavy = |outcome: &Result<Value, ToolFailure>| outcome.as_ref().map_or(0, weight).saturating_sub(LIGHT_RESULT);
-    let kept: usize = runs(events).into_iter().filter_map(|run| run.outcome).map(heavy).sum();
+    let runs = runs(events);
+    let kept: usize = runs.iter().filter_map(|run| run.outcome).map(heavy).sum();
     let this = heavy(&outcome);
+    let reads = runs.iter().rev().find(|run| run.call.id == call_id).is_none_or(|run| is_read(&run.call.name));
     let outcome = match outcome {
-        Ok(_) if this > 0 && kept + this > HEAVIEST_RESULTS => Err(ToolFailure {
+        Ok(_) if this > 0 && kept + this > HEAVIEST_RESULTS && reads => Err(ToolFailure {
             reason: "MESSAGE_TOO_LARGE".to_owned(),
             message: "the results of this turn are too large; ask for less".to_owned(),
         }),
+        Ok(result) if this > 0 && kept + this > HEAVIEST_RESULTS => Ok(ids_only(&result)),
         outcome => outcome,
     };
     Event::ToolFinished { call_id: call_id.to_owned(), outcome }
+}
+
+/// Whether one of the newest events, from this step on, says that a task was changed.
+#[must_use]
+pub fn has_changed(events: &[Event], from: usize) -> bool {
+    let runs = runs(events);
+    events.iter().skip(from).any(|event| match event {
+        Event::ToolFinished { call_id, outcome: Ok(result) } => {
+            let writes = runs.iter().any(|run| run.call.id == *call_id && !is_read(&run.call.name));
+            writes && (result.get("id").is_some() || tasks(result) > 0)
+        }
+        _ => false,
+    })
+}
+
+fn is_read(tool: &str) -> bool {
+    tool.starts_with("list_") || tool.starts_with("get_")
+}
+
+/// How many tasks a result lists.
+fn tasks(result: &Value) -> usize {
+    result.get("tasks").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
+fn ids_only(result: &Value) -> Value {
+    let tasks = result.get("tasks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let ids: Vec<Value> = tasks.iter().filter_map(|task| Some(json!({ "id": task.get("id")? }))).collect();
+    json!({ "tasks": ids })
 }
 
 /// The event of a model that gives no answer.
@@ -275,8 +387,11 @@ fn judged(event: &Event) -> &[Judged] {
     }
 }
 
-fn is_finished(events: &[Event], id: &str) -> bool {
-    events.iter().any(|event| matches!(event, Event::ToolFinished { call_id, .. } if call_id == id))
+fn outcomes<'a>(events: &'a [Event], id: &str) -> impl Iterator<Item = &'a Result<Value, ToolFailure>> {
+    events.iter().filter_map(move |event| match event {
+        Event::ToolFinished { call_id, outcome } if call_id == id => Some(outcome),
+        _ => None,
+    })
 }
 
 // === impl Turn ===
@@ -302,6 +417,9 @@ impl Event {
             Event::Started { .. } => "turn_started",
             Event::ModelAnswered(_) => "model_answered",
             Event::ToolFinished { .. } => "tool_finished",
+            Event::ApprovalRequested(_) => "approval_requested",
+            Event::Answered { .. } => "approval_answered",
+            Event::Cancelled => "turn_cancelled",
             Event::Replied { .. } => "turn_replied",
             Event::Failed { .. } => "turn_failed",
         }

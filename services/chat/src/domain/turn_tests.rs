@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::*;
+use super::{super::approval, *};
 
 fn started() -> Event {
     Event::Started { message: Uuid::from_u128(1), time_zone: "Europe/Berlin".to_owned() }
@@ -31,14 +31,14 @@ fn calls_of(event: &Event) -> Vec<&str> {
 fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
     let mut events = vec![started()];
     assert_eq!(next(&events), Action::AskModel);
-    events.push(asked(&events, vec![call("a", "add_task"), call("b", "nonsense")], classify));
+    events.push(asked(&events, vec![call("a", "add_task"), call("b", "nonsense")], None, classify));
     assert_eq!(next(&events), Action::CallTool { call: &call("a", "add_task"), step: 2 });
     events.push(done("a"));
     assert!(matches!(next(&events), Action::Refuse { call_id: "b", failure } if failure.reason == "TOOL_UNKNOWN"));
     events.push(done("b"));
     assert_eq!(next(&events), Action::AskModel);
     events.push(said(" Added. "));
-    assert_eq!(next(&events), Action::Reply("Added."));
+    assert_eq!(next(&events), Action::Reply("Added.".into()));
     events.push(Event::Replied { message: Uuid::from_u128(2), text: "Added.".to_owned() });
     assert_eq!(next(&events), Action::Stop);
     assert_eq!(ending(&events), Some(Ending::Replied("Added.")));
@@ -61,16 +61,16 @@ fn r_120_a_model_that_never_stops_calling_is_stopped_after_eight_rounds() {
     for round in 0..MOST_ROUNDS {
         assert_eq!(next(&events), Action::AskModel);
         let id = round.to_string();
-        events.push(asked(&events, vec![call(&id, "list_tasks")], classify));
+        events.push(asked(&events, vec![call(&id, "list_tasks")], None, classify));
         events.push(done(&id));
     }
-    assert_eq!(next(&events), Action::Reply(TOO_MANY_ROUNDS));
+    assert_eq!(next(&events), Action::Reply(TOO_MANY_ROUNDS.into()));
 }
 
 #[test]
 fn r_120_a_thousand_calls_at_once_are_cut_and_the_same_call_twice_is_told_apart() {
     let events = [started()];
-    let many = asked(&events, vec![call("same", "list_tasks"); 1000], classify);
+    let many = asked(&events, vec![call("same", "list_tasks"); 1000], None, classify);
     let ids = calls_of(&many);
     assert_eq!(ids.len(), MOST_CALLS);
     let mut unique = ids.clone();
@@ -82,9 +82,9 @@ fn r_120_a_thousand_calls_at_once_are_cut_and_the_same_call_twice_is_told_apart(
 #[test]
 fn an_id_of_an_earlier_round_is_not_taken_again() {
     let mut events = vec![started()];
-    events.push(asked(&events, vec![call("a", "list_tasks")], classify));
+    events.push(asked(&events, vec![call("a", "list_tasks")], None, classify));
     events.push(done("a"));
-    let again = asked(&events, vec![call("a", "list_tasks"), call("", "list_tasks")], classify);
+    let again = asked(&events, vec![call("a", "list_tasks"), call("", "list_tasks")], None, classify);
     assert_eq!(calls_of(&again), ["call-3-0", "call-3-1"]);
     events.push(again);
     assert!(matches!(next(&events), Action::CallTool { step: 4, .. }));
@@ -95,14 +95,14 @@ fn words_are_never_blank_and_never_endless() {
     assert_eq!(said(" \n"), Event::ModelAnswered(Answer::Text(NOTHING_SAID.to_owned())));
     let Event::ModelAnswered(Answer::Text(long)) = said(&"é".repeat(LONGEST_REPLY + 1)) else { unreachable!() };
     assert_eq!(long.chars().count(), LONGEST_REPLY + 1);
-    assert_eq!(next(&[started(), asked(&[], vec![], classify)]), Action::Reply(NOTHING_SAID));
+    assert_eq!(next(&[started(), asked(&[], vec![], None, classify)]), Action::Reply(NOTHING_SAID.into()));
 }
 
 #[test]
 fn an_event_is_read_back_from_what_is_stored() {
     let events = [
         started(),
-        asked(&[], vec![call("a", "add_task"), call("b", "?")], classify),
+        asked(&[], vec![call("a", "add_task"), call("b", "?")], None, classify),
         Event::ToolFinished {
             call_id: "a".to_owned(),
             outcome: Err(ToolFailure { reason: "X".to_owned(), message: "y".to_owned() }),
@@ -111,6 +111,10 @@ fn an_event_is_read_back_from_what_is_stored() {
         said("hi"),
         Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned() },
         Event::Failed { reason: "r".to_owned() },
+        Event::Cancelled,
+        Event::ApprovalRequested(approval()),
+        Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Approved(approval()) },
+        Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Declined },
     ];
     for event in events {
         let stored = serde_json::to_string(&event).unwrap();
@@ -120,9 +124,9 @@ fn an_event_is_read_back_from_what_is_stored() {
 
 #[test]
 fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
-    let huge = ToolCall { id: "x".repeat(99), name: "y".repeat(99), arguments: json!({"title": "z".repeat(20_000)}) };
-    let event = asked(&[started()], vec![huge], classify);
-    let [Judged { call, refusal: Some(refusal) }] = judged(&event) else { panic!("{event:?}") };
+    let huge = ToolCall { id: "x".repeat(99), name: "y".repeat(99), arguments: json!({"title": "z".repeat(300_000)}) };
+    let event = asked(&[started()], vec![huge], None, classify);
+    let [Judged { call, refusal: Some(refusal), .. }] = judged(&event) else { panic!("{event:?}") };
     assert_eq!((call.id.as_str(), call.name.as_str(), &call.arguments), ("call-1-0", "…", &Value::Null));
     assert_eq!(refusal.reason, "TOOL_UNKNOWN");
     assert_eq!(failed(&"x".repeat(9_000)), Event::Failed { reason: "x".repeat(LONGEST_REASON) });
@@ -132,7 +136,7 @@ fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
 fn heavy_results_are_kept_until_they_are_too_many_and_light_ones_always() {
     let heavy = || Ok(json!({"text": "x".repeat(1_500_000)}));
     let mut events =
-        vec![started(), asked(&[], (0..4).map(|n| call(&n.to_string(), "list_tasks")).collect(), classify)];
+        vec![started(), asked(&[], (0..4).map(|n| call(&n.to_string(), "list_tasks")).collect(), None, classify)];
     for (id, result, is_kept) in
         [("0", heavy(), true), ("1", heavy(), true), ("2", heavy(), false), ("3", Ok(json!({})), true)]
     {
@@ -142,16 +146,63 @@ fn heavy_results_are_kept_until_they_are_too_many_and_light_ones_always() {
     }
 }
 
+fn approval() -> approval::Approval {
+    let tasks = [json!({"id": "t", "title": "milk", "etag": "1"})];
+    let call =
+        ToolCall { id: "c".into(), name: "delete_tasks".into(), arguments: json!({"requests": [{"taskId": "t"}]}) };
+    let owner = errand_changelog::UserId::from(Uuid::from_u128(1));
+    approval::prepare(owner, &call, &tasks, Timestamp::UNIX_EPOCH, false).unwrap()
+}
+
+#[test]
+fn a_call_that_waits_ends_the_turn_with_the_question() {
+    let judged = Judged { call: approval().call, refusal: None, waits: true };
+    let read = Judged { call: call("a", "list_tasks"), refusal: None, waits: false };
+    let mut events = vec![started(), Event::ModelAnswered(Answer::Calls(vec![judged, read]))];
+    assert!(matches!(next(&events), Action::CallTool { call, .. } if call.id == "a"), "what waits comes last");
+    events.push(done("a"));
+    assert!(matches!(next(&events), Action::Prepare { is_again: false, .. }));
+    events.push(finished(&events, "c-approved", Err(policy::waiting())));
+    events.push(Event::ApprovalRequested(approval()));
+    assert_eq!(next(&events), Action::Reply(approval().preview.into()));
+}
+
+#[test]
+fn a_yes_is_carried_out_without_any_model_and_a_change_asks_again() {
+    let answered = |verdict| vec![started(), Event::Answered { asked_in: Uuid::nil(), verdict }];
+    let finished = |outcome| Event::ToolFinished { call_id: "c-approved".into(), outcome };
+    let stale = || Err(ToolFailure { reason: "ETAG_MISMATCH".into(), message: String::new() });
+    assert_eq!(next(&answered(approval::Verdict::Declined)), Action::Reply(DECLINED.into()));
+    assert_eq!(next(&answered(approval::Verdict::Expired)), Action::Reply(EXPIRED.into()));
+    let mut events = answered(approval::Verdict::Approved(approval()));
+    assert_eq!(next(&events), Action::CallTool { call: &approval().call, step: 2 });
+    let mut good = events.clone();
+    good.push(finished(Ok(json!({"tasks": [{"id": "t"}]}))));
+    assert!(matches!(next(&good), Action::Reply(text) if text.starts_with("Deleted 1 task.")));
+    assert!(has_changed(&good, 2) && !has_changed(&good, 3) && !has_changed(&events, 0));
+    events.push(finished(stale()));
+    assert_eq!(next(&events), Action::Prepare { call: &approval().call, is_again: true });
+    let mut gone = events.clone();
+    gone.push(finished(stale()));
+    assert_eq!(next(&gone), Action::Reply(GONE.into()));
+    events.push(Event::ApprovalRequested(approval()));
+    assert_eq!(next(&events), Action::Reply(approval().preview.into()));
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let id = "[ab]?";
     prop_oneof![
         Just(started()),
         ".{0,5}".prop_map(|text| said(&text)),
-        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4)
-            .prop_map(|calls| { asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify) }),
+        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4).prop_map(|calls| {
+            asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), None, classify)
+        }),
         id.prop_map(|id| done(&id)),
         Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
         Just(Event::Failed { reason: "x".to_owned() }),
+        Just(Event::Cancelled),
+        Just(Event::ApprovalRequested(approval())),
+        Just(Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Approved(approval()) }),
     ]
 }
 
@@ -174,7 +225,7 @@ proptest! {
                 Action::AskModel => {
                     asked_model += 1;
                     match script.next() {
-                        Some(calls) => asked(&events, calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), classify),
+                        Some(calls) => asked(&events, calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), None, classify),
                         None => said("done"),
                     }
                 }
@@ -185,7 +236,8 @@ proptest! {
                     done(&call.id.clone())
                 }
                 Action::Refuse { call_id, failure } => Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) },
-                Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.to_owned() },
+                Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.into_owned() },
+                Action::Prepare { call, .. } => finished(&events, &call.id, Err(policy::waiting())),
             };
             events.push(event);
         }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
+        approval::Verdict,
         conversation::Role,
         tool::ToolResult,
         turn::{Answer, Event, Turn},
@@ -29,7 +30,7 @@ pub(super) fn transcript(history: &History, turn: &Turn) -> Transcript {
         }
     }
     entries.extend(calls(&turn.events));
-    Transcript { now: turn.started, time_zone: turn.time_zone().to_owned(), entries, last_turn: None }
+    Transcript { now: turn.started, time_zone: turn.time_zone().to_owned(), entries, last_turn: history.last_turn }
 }
 
 /// The calls and results of a turn, in the order in which they happened.
@@ -39,6 +40,9 @@ fn calls(events: &[Event]) -> Vec<Entry> {
         match event {
             Event::ModelAnswered(Answer::Calls(calls)) => {
                 entries.extend(calls.iter().map(|judged| Entry::Call(judged.call.clone())));
+            }
+            Event::Answered { verdict: Verdict::Approved(approval), .. } => {
+                entries.push(Entry::Call(approval.call.clone()));
             }
             Event::ToolFinished { call_id, outcome } => {
                 entries.push(Entry::Result(ToolResult { call_id: call_id.clone(), outcome: outcome.clone() }));
@@ -72,7 +76,7 @@ mod tests {
         let call = ToolCall { id: id.to_owned(), name: "list_tasks".to_owned(), arguments: json!({}) };
         vec![
             Event::Started { message: Uuid::nil(), time_zone: "Asia/Tokyo".to_owned() },
-            Event::ModelAnswered(Answer::Calls(vec![Judged { call, refusal: None }])),
+            Event::ModelAnswered(Answer::Calls(vec![Judged { call, refusal: None, waits: false }])),
             Event::ToolFinished { call_id: id.to_owned(), outcome: Ok(json!({"tasks": []})) },
         ]
     }
@@ -88,11 +92,13 @@ mod tests {
                 message(Role::User, 3, "the first one"),
             ],
             turns: vec![(Uuid::from_u128(2), called("a"))],
+            last_turn: Some(Uuid::from_u128(2)),
         };
         let turn = Turn {
             id: Uuid::from_u128(3),
             conversation: Uuid::nil(),
             started: Timestamp::UNIX_EPOCH,
+            is_cancelled: false,
             events: called("b"),
         };
         let transcript = transcript(&history, &turn);
@@ -118,6 +124,6 @@ mod tests {
             "result b",
         ];
         assert_eq!(read, expected);
-        assert_eq!(transcript.time_zone, "Asia/Tokyo");
+        assert_eq!((transcript.time_zone.as_str(), transcript.last_turn), ("Asia/Tokyo", Some(Uuid::from_u128(2))));
     }
 }

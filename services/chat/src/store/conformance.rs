@@ -47,7 +47,7 @@ fn new_turn(number: u128, place: Place, text: &str) -> NewTurn {
 }
 
 fn events(from: usize, events: Vec<Event>) -> NewEvents {
-    NewEvents { from, events, now: now() }
+    NewEvents { from, events, has_changed: false, now: now() }
 }
 
 fn reply(number: u128, text: &str) -> Event {
@@ -55,14 +55,14 @@ fn reply(number: u128, text: &str) -> Event {
 }
 
 fn asked(call: ToolCall) -> Event {
-    turn::asked(&[], vec![call], crate::task_tools::classify)
+    turn::asked(&[], vec![call], None, crate::task_tools::classify)
 }
 
 async fn open(store: &dyn Store, owner: UserId, number: u128, title: &str) -> Conversation {
     let new = NewConversation { id: id(number), title: title.to_owned(), now: now() };
     match store.create_conversation(owner, new, by_user(None)).await.unwrap() {
         Created::Opened(conversation) => conversation,
-        Created::Reused => panic!("it has no request id"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -271,4 +271,127 @@ pub(crate) async fn a_lease_is_one_runners_until_it_ends(store: &dyn Store) {
     assert_eq!(take(70, now()).await.unwrap(), Taken::Over);
     assert!(!store.renew_lease(user(ANN), id(10), lease(70)).await.unwrap());
     assert_eq!(store.take_lease(user(ANN), id(99), lease(70), now()).await.unwrap(), Taken::Over);
+}
+
+pub(crate) async fn a_title_is_changed_where_the_version_is_the_expected_one(store: &dyn Store) {
+    let opened = open(store, user(ANN), 1, "Groceries").await;
+    let edit = |expected, title: &str| Edit { expected, title: title.to_owned(), now: now() };
+    let change = |edit, request| store.update_conversation(user(ANN), id(1), edit, by_user(request));
+    assert_eq!(change(edit(Some(7), "x"), None).await.unwrap(), Updated::Stale);
+    let Updated::Done(changed) = change(edit(Some(opened.version), "Food"), named("r", "x")).await.unwrap() else {
+        panic!("it has that version")
+    };
+    assert_eq!((changed.title.as_str(), changed.version), ("Food", 2));
+    assert_eq!(store.conversation(user(ANN), id(1)).await.unwrap(), Some(changed.clone()));
+    assert_eq!(change(edit(Some(9), "y"), named("r", "x")).await.unwrap(), Updated::Done(changed.clone()), "a retry");
+    assert_eq!(change(edit(None, "y"), named("r", "y")).await.unwrap(), Updated::Reused);
+    assert_eq!(change(edit(None, "Food"), None).await.unwrap(), Updated::Done(changed), "nothing changes");
+    let foreign = store.update_conversation(user(BOB), id(1), edit(None, "x"), by_user(None)).await.unwrap();
+    assert_eq!(foreign, Updated::Unknown);
+}
+
+pub(crate) async fn what_is_deleted_is_gone_with_everything_in_it(store: &dyn Store) {
+    exchange(store, user(ANN), 10, Place::New(id(1))).await;
+    exchange(store, user(ANN), 11, Place::New(id(2))).await;
+    store.start_turn(user(ANN), new_turn(12, Place::Existing(id(1)), "x"), by_user(None)).await.unwrap();
+    let delete = |owner, request| store.delete_conversation(owner, id(1), now(), by_user(request));
+    assert_eq!(delete(user(BOB), None).await.unwrap(), Deleted::Unknown);
+    assert_eq!(delete(user(ANN), named("r", "x")).await.unwrap(), Deleted::Done);
+    assert_eq!(delete(user(ANN), named("r", "x")).await.unwrap(), Deleted::Done, "a retry");
+    assert_eq!(delete(user(ANN), named("r", "y")).await.unwrap(), Deleted::Reused);
+    assert_eq!(delete(user(ANN), None).await.unwrap(), Deleted::Unknown);
+    assert_eq!(store.conversation(user(ANN), id(1)).await.unwrap(), None);
+    assert_eq!(store.turn(user(ANN), id(10)).await.unwrap(), None);
+    assert!(!store.append(user(ANN), id(12), events(1, vec![turn::said("x")])).await.unwrap(), "its runner stops");
+    assert_eq!(said(store, user(ANN), 2).await.len(), 2, "the other one stays");
+}
+
+pub(crate) async fn a_wish_to_stop_is_kept_with_the_turn(store: &dyn Store) {
+    store.start_turn(user(ANN), new_turn(10, Place::New(id(1)), "x"), by_user(None)).await.unwrap();
+    let cancel = |owner, request| store.cancel_turn(owner, id(10), now(), by_user(request));
+    assert!(!store.turn(user(ANN), id(10)).await.unwrap().unwrap().is_cancelled);
+    assert_eq!(cancel(user(BOB), None).await.unwrap(), Cancel::Unknown);
+    assert_eq!(cancel(user(ANN), named("r", "x")).await.unwrap(), Cancel::Kept);
+    assert!(store.turn(user(ANN), id(10)).await.unwrap().unwrap().is_cancelled);
+    assert!(store.append(user(ANN), id(10), events(1, vec![Event::Cancelled, reply(10, "stopped")])).await.unwrap());
+    assert_eq!(cancel(user(ANN), None).await.unwrap(), Cancel::Over);
+    assert_eq!(cancel(user(ANN), named("r", "x")).await.unwrap(), Cancel::Kept, "a retry");
+    assert_eq!(cancel(user(ANN), named("r", "y")).await.unwrap(), Cancel::Reused);
+}
+
+pub(crate) async fn a_turn_is_followed_from_any_step(store: &dyn Store) {
+    let mut listener = store.hints().subscribe(user(ANN));
+    store.start_turn(user(ANN), new_turn(10, Place::New(id(1)), "x"), by_user(None)).await.unwrap();
+    let first = store.follow(user(ANN), id(10), 0).await.unwrap().unwrap();
+    assert_eq!((first.events.len(), first.is_open, first.conversation), (1, true, id(1)));
+    assert_eq!(listener.newer_than(0).await, first.head, "whoever waits was woken");
+    assert!(store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap());
+    assert!(listener.newer_than(first.head).await > first.head);
+    for from in 0..=3 {
+        let followed = store.follow(user(ANN), id(10), from).await.unwrap().unwrap();
+        assert_eq!((followed.events.len(), followed.is_open), (3 - from, false));
+    }
+    assert_eq!(store.follow(user(BOB), id(10), 0).await.unwrap(), None);
+}
+
+pub(crate) async fn the_last_turn_that_changed_something_is_known_however_far_back(store: &dyn Store) {
+    open(store, user(ANN), 1, "a").await;
+    let changing = |number: u128| async move {
+        let begun = store.start_turn(user(ANN), new_turn(number, Place::Existing(id(1)), "x"), by_user(None)).await;
+        assert_eq!(begun.unwrap(), Begun::New);
+        let new = NewEvents { has_changed: true, ..events(1, vec![turn::said("y")]) };
+        assert!(store.append(user(ANN), id(number), new).await.unwrap());
+        assert!(store.append(user(ANN), id(number), events(2, vec![reply(number, "y")])).await.unwrap());
+    };
+    changing(10).await;
+    changing(11).await;
+    for number in 12..20 {
+        exchange(store, user(ANN), number, Place::Existing(id(1))).await;
+    }
+    let last = |owner, conversation| store.history(owner, id(conversation), REACH);
+    assert_eq!(last(user(ANN), 1).await.unwrap().last_turn, Some(id(11)));
+    assert_eq!(last(user(ANN), 2).await.unwrap().last_turn, None);
+    assert_eq!(last(user(BOB), 1).await.unwrap().last_turn, None);
+}
+
+pub(crate) async fn r_041_an_erased_owner_writes_nothing_more(store: &dyn Store) {
+    exchange(store, user(ANN), 10, Place::New(id(1))).await;
+    exchange(store, user(BOB), 20, Place::New(id(2))).await;
+    let new = NewConversation { id: id(3), title: "a".to_owned(), now: now() };
+    store.create_conversation(user(ANN), new.clone(), by_user(named("r", "x"))).await.unwrap();
+    while !store.erase(user(ANN), now()).await.unwrap() {}
+    assert!(store.erase(user(ANN), now()).await.unwrap(), "and again");
+    assert_eq!(store.conversations(user(ANN), None, 10).await.unwrap().items, []);
+    assert_eq!(store.turn(user(ANN), id(10)).await.unwrap(), None);
+    let again = store.create_conversation(user(ANN), new, by_user(named("r", "x"))).await.unwrap();
+    assert_eq!(again, Created::Erased, "no answer is replayed");
+    let begun = store.start_turn(user(ANN), new_turn(11, Place::New(id(4)), "x"), by_user(None)).await.unwrap();
+    assert_eq!(begun, Begun::Erased);
+    let edit = Edit { expected: None, title: "x".to_owned(), now: now() };
+    let updated = store.update_conversation(user(ANN), id(1), edit, by_user(None)).await.unwrap();
+    assert_eq!(updated, Updated::Erased);
+    let deleted = store.delete_conversation(user(ANN), id(1), now(), by_user(None)).await.unwrap();
+    assert_eq!(deleted, Deleted::Erased);
+    assert_eq!(store.cancel_turn(user(ANN), id(10), now(), by_user(None)).await.unwrap(), Cancel::Erased);
+    assert_eq!(said(store, user(BOB), 2).await.len(), 2, "others keep what they have");
+}
+
+pub(crate) async fn what_is_old_is_let_go_and_messages_stay(store: &dyn Store) {
+    let start = new_turn(10, Place::New(id(1)), "hello");
+    store.start_turn(user(ANN), start, by_user(named("r", "x"))).await.unwrap();
+    assert!(store.append(user(ANN), id(10), events(1, vec![turn::said("hi"), reply(10, "hi")])).await.unwrap());
+    store.start_turn(user(ANN), new_turn(11, Place::Existing(id(1)), "open"), by_user(None)).await.unwrap();
+    let before = now() - jiff::SignedDuration::from_secs(1);
+    let ages = |answered, changed| Ages { answered, changed };
+    assert!(store.tidy(ages(before, before)).await.unwrap(), "nothing is old");
+    while !store.tidy(ages(now(), before)).await.unwrap() {}
+    let again = new_turn(12, Place::New(id(2)), "hello");
+    let begun = store.start_turn(user(ANN), again, by_user(named("r", "x"))).await.unwrap();
+    assert_eq!(begun, Begun::New, "the request is forgotten");
+    assert_eq!(store.turn(user(ANN), id(10)).await.unwrap().unwrap().events.len(), 3);
+    while !store.tidy(ages(now(), now())).await.unwrap() {}
+    assert_eq!(store.turn(user(ANN), id(10)).await.unwrap(), None);
+    assert_eq!(store.follow(user(ANN), id(10), 0).await.unwrap(), None);
+    assert_eq!(store.turn(user(ANN), id(11)).await.unwrap().unwrap().events.len(), 1, "one that is open goes on");
+    assert_eq!(said(store, user(ANN), 1).await.len(), 3);
 }

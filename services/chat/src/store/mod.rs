@@ -12,7 +12,7 @@ pub(crate) mod conformance;
 use std::fmt;
 
 use async_trait::async_trait;
-use errand_changelog::{Origin, Seq, UserId};
+use errand_changelog::{Hints, Origin, Seq, UserId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -37,8 +37,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error>;
 
     /// Conversations, newest first, after this place.
-    async fn conversations(&self, owner: UserId, after: Option<Seq>, size: usize)
-    -> Result<Page<Conversation>, Error>;
+    async fn conversations(&self, owner: UserId, after: Option<Seq>, size: usize) -> Result<Page<Conversation>, Error>;
 
     /// The messages of a conversation, oldest first, after this place; nothing when there is no
     /// such conversation. A page ends early when what it holds grows beyond `bytes`.
@@ -60,6 +59,35 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Stores what happened next in a turn, and the assistant's message when that is a reply.
     /// Answers whether it was the first to store these steps; if not, nothing was stored.
     async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error>;
+
+    /// The events of a turn from this step on, and how far the owner's log goes.
+    async fn follow(&self, owner: UserId, turn: Uuid, from: usize) -> Result<Option<Followed>, Error>;
+
+    /// Keeps the user's wish that a turn stops. Whoever works on it is to be told, too.
+    async fn cancel_turn(&self, owner: UserId, turn: Uuid, now: Timestamp, origin: Origin) -> Result<Cancel, Error>;
+
+    /// Changes the title of a conversation.
+    async fn update_conversation(&self, owner: UserId, id: Uuid, edit: Edit, origin: Origin) -> Result<Updated, Error>;
+
+    /// Takes away a conversation, everything that was said in it, and what the log holds of it.
+    async fn delete_conversation(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        now: Timestamp,
+        origin: Origin,
+    ) -> Result<Deleted, Error>;
+
+    /// Takes away a part of everything that the owner has, and leaves a tombstone. Answers whether
+    /// nothing is left.
+    async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error>;
+
+    /// Lets go of a part of what is older than these ages, of all owners. Answers whether nothing is
+    /// left of it.
+    async fn tidy(&self, ages: Ages) -> Result<bool, Error>;
+
+    /// Wakes who follows a log.
+    fn hints(&self) -> &Hints;
 
     /// What was said last in a conversation, oldest first, with the events of its newest turns.
     async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, Error>;
@@ -93,6 +121,8 @@ pub struct NewConversation {
 pub enum Created {
     /// It was opened, now or by the first of these requests.
     Opened(Conversation),
+    /// The owner was erased.
+    Erased,
     /// The request id belongs to another request.
     Reused,
 }
@@ -138,6 +168,84 @@ pub enum Begun {
     ConversationUnknown,
     /// This turn of the conversation is not over.
     Busy(Uuid),
+    /// The owner was erased.
+    Erased,
+}
+
+/// A change of a conversation.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// The version that it must have.
+    pub expected: Option<Seq>,
+    /// Its new title.
+    pub title: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What came of changing a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Updated {
+    /// It is so, now or since the first of these requests.
+    Done(Conversation),
+    /// The request id belongs to another request.
+    Reused,
+    /// There is no such conversation.
+    Unknown,
+    /// It has another version.
+    Stale,
+    /// The owner was erased.
+    Erased,
+}
+
+/// What came of deleting a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone, now or since the first of these requests.
+    Done,
+    /// The request id belongs to another request.
+    Reused,
+    /// There is no such conversation.
+    Unknown,
+    /// The owner was erased.
+    Erased,
+}
+
+/// What came of the wish to stop a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancel {
+    /// It is kept, now or since an earlier request.
+    Kept,
+    /// The request id belongs to another request.
+    Reused,
+    /// There is no such turn.
+    Unknown,
+    /// The turn is over.
+    Over,
+    /// The owner was erased.
+    Erased,
+}
+
+/// Events of a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Followed {
+    /// The conversation that the turn belongs to.
+    pub conversation: Uuid,
+    /// The events, from the step that was asked for.
+    pub events: Vec<Event>,
+    /// Whether more may come.
+    pub is_open: bool,
+    /// How far the owner's log goes.
+    pub head: Seq,
+}
+
+/// What is let go in time.
+#[derive(Debug, Clone, Copy)]
+pub struct Ages {
+    /// Answers to requests that are this old.
+    pub answered: Timestamp,
+    /// Changes and events of turns that are this old.
+    pub changed: Timestamp,
 }
 
 /// Who is at work on a turn, and until when to believe so.
@@ -167,6 +275,8 @@ pub struct NewEvents {
     pub from: usize,
     /// The events.
     pub events: Vec<Event>,
+    /// Whether they say that a task was changed.
+    pub has_changed: bool,
     /// When.
     pub now: Timestamp,
 }
@@ -209,4 +319,6 @@ pub struct History {
     pub messages: Vec<Message>,
     /// The events of the newest turns among them that are over.
     pub turns: Vec<(Uuid, Vec<Event>)>,
+    /// The newest turn that is over and changed tasks, however far back.
+    pub last_turn: Option<Uuid>,
 }

@@ -6,11 +6,12 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::{
-    NewChange, advance, append, blob, check_owner, id, inconsistent, json, judge, parsed, remember, time, turns,
+    NewChange, advance, append, blob, check_owner, id, inconsistent, is_erased, json, judge, parsed, remember, time,
+    turns,
 };
 use crate::{
     domain::conversation::{Conversation, Message, Role},
-    store::{Created, NewConversation, Page, Said},
+    store::{Created, Deleted, Edit, NewConversation, Page, Said, Updated},
 };
 
 pub(super) fn create(
@@ -19,14 +20,15 @@ pub(super) fn create(
     new: &NewConversation,
     origin: &Origin,
 ) -> Result<Outcome<Created>, Error> {
+    if is_erased(connection, owner)? {
+        return Ok(Outcome::Discard(Created::Erased));
+    }
     let request = origin.request.as_ref();
     match judge(connection, owner, request)? {
         Known::New => {}
         Known::Reused => return Ok(Outcome::Discard(Created::Reused)),
         Known::Replay(answer) => {
-            let key = new.id.to_string();
-            let first = String::from_utf8(answer).map_err(|_| inconsistent("requests", "answer", &key))?;
-            return Ok(Outcome::Discard(Created::Opened(parsed("requests", "answer", &key, &first)?)));
+            return Ok(Outcome::Discard(Created::Opened(first_answer(answer, new.id)?)));
         }
     }
     let seq = advance(connection, owner, 1)?;
@@ -55,12 +57,75 @@ pub(super) fn open(
         )?
         .execute(params![blob(owner), id.into_bytes(), seq, title, micros(now)])?;
     let after = Some(json(&conversation)?);
-    let change = NewChange { kind: "create_conversation", turn: None, step: None, before: None, after, origin, now };
-    append(connection, owner, seq, &change)?;
+    log(connection, owner, seq, "create_conversation", id, (None, after), origin, now)?;
     Ok(conversation)
 }
 
-/// Gives a conversation without a title one.
+/// Changes a title.
+pub(super) fn update(
+    connection: &Connection,
+    owner: UserId,
+    id: Uuid,
+    edit: &Edit,
+    origin: &Origin,
+) -> Result<Outcome<Updated>, Error> {
+    if is_erased(connection, owner)? {
+        return Ok(Outcome::Discard(Updated::Erased));
+    }
+    let request = origin.request.as_ref();
+    match judge(connection, owner, request)? {
+        Known::New => {}
+        Known::Reused => return Ok(Outcome::Discard(Updated::Reused)),
+        Known::Replay(answer) => return Ok(Outcome::Discard(Updated::Done(first_answer(answer, id)?))),
+    }
+    let Some(before) = get(connection, owner, id)? else { return Ok(Outcome::Discard(Updated::Unknown)) };
+    if edit.expected.is_some_and(|expected| expected != before.version) {
+        return Ok(Outcome::Discard(Updated::Stale));
+    }
+    let after = if edit.title == before.title {
+        before
+    } else {
+        let seq = advance(connection, owner, 1)?;
+        entitle(connection, owner, &before, edit.title.clone(), seq, origin, edit.now)?
+    };
+    remember(connection, owner, request, json(&after)?.as_bytes(), edit.now)?;
+    Ok(Outcome::Commit(Updated::Done(after)))
+}
+
+/// Takes a conversation away, with what was said in it and what the log holds of it. That it is
+/// gone is all that the log keeps.
+pub(super) fn delete(
+    connection: &Connection,
+    owner: UserId,
+    id: Uuid,
+    now: jiff::Timestamp,
+    origin: &Origin,
+) -> Result<Outcome<Deleted>, Error> {
+    if is_erased(connection, owner)? {
+        return Ok(Outcome::Discard(Deleted::Erased));
+    }
+    let request = origin.request.as_ref();
+    match judge(connection, owner, request)? {
+        Known::New => {}
+        Known::Reused => return Ok(Outcome::Discard(Deleted::Reused)),
+        Known::Replay(_) => return Ok(Outcome::Discard(Deleted::Done)),
+    }
+    let Some(before) = get(connection, owner, id)? else { return Ok(Outcome::Discard(Deleted::Unknown)) };
+    for sql in [
+        "DELETE FROM changes WHERE owner = ?1 AND conversation = ?2",
+        // Messages and turns go with it.
+        "DELETE FROM conversations WHERE owner = ?1 AND id = ?2",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![blob(owner), id.into_bytes()])?;
+    }
+    let seq = advance(connection, owner, 1)?;
+    let before = Some(json(&Conversation { title: String::new(), ..before })?);
+    log(connection, owner, seq, "delete_conversation", id, (before, None), origin, now)?;
+    remember(connection, owner, request, &[], now)?;
+    Ok(Outcome::Commit(Deleted::Done))
+}
+
+/// Gives a conversation a title.
 pub(super) fn entitle(
     connection: &Connection,
     owner: UserId,
@@ -69,16 +134,39 @@ pub(super) fn entitle(
     seq: Seq,
     origin: &Origin,
     now: jiff::Timestamp,
-) -> Result<(), Error> {
+) -> Result<Conversation, Error> {
+    let now = errand_storage::sqlite::timestamp(micros(now))?;
     let after = Conversation { title, version: seq, updated: now, ..before.clone() };
     connection
         .prepare_cached(
             "UPDATE conversations SET title = ?3, version = ?4, update_time = ?5 WHERE owner = ?1 AND id = ?2",
         )?
         .execute(params![blob(owner), before.id.into_bytes(), after.title, seq, micros(now)])?;
-    let (before, after) = (Some(json(before)?), Some(json(&after)?));
-    let change = NewChange { kind: "entitle_conversation", turn: None, step: None, before, after, origin, now };
+    let states = (Some(json(before)?), Some(json(&after)?));
+    log(connection, owner, seq, "entitle_conversation", before.id, states, origin, now)?;
+    Ok(after)
+}
+
+/// Appends the change of a conversation.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+fn log(
+    connection: &Connection,
+    owner: UserId,
+    seq: Seq,
+    kind: &'static str,
+    id: Uuid,
+    (before, after): (Option<String>, Option<String>),
+    origin: &Origin,
+    now: jiff::Timestamp,
+) -> Result<(), Error> {
+    let change = NewChange { kind, conversation: Some(id), turn: None, step: None, before, after, origin, now };
     append(connection, owner, seq, &change)
+}
+
+fn first_answer(answer: Vec<u8>, id: Uuid) -> Result<Conversation, Error> {
+    let key = id.to_string();
+    let first = String::from_utf8(answer).map_err(|_| inconsistent("requests", "answer", &key))?;
+    parsed("requests", "answer", &key, &first)
 }
 
 pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
@@ -137,7 +225,7 @@ pub(super) fn messages(
         let events = match message.role {
             Role::User => Vec::new(),
             Role::Assistant => {
-                let (events, length) = turns::events(connection, owner, message.turn)?;
+                let (events, length) = turns::events(connection, owner, message.turn, 0)?;
                 held += length;
                 events
             }
@@ -197,7 +285,16 @@ pub(super) fn say(
         connection,
         owner,
         seq,
-        &NewChange { kind: "create_message", turn: origin.turn, step: None, before: None, after, origin, now },
+        &NewChange {
+            kind: "create_message",
+            conversation: Some(message.conversation),
+            turn: origin.turn,
+            step: None,
+            before: None,
+            after,
+            origin,
+            now,
+        },
     )
 }
 

@@ -5,14 +5,15 @@
 //! runners that are gone: they are cleared.
 
 mod conversations;
+mod housekeeping;
 mod turns;
 
 use std::path::Path;
 
 use async_trait::async_trait;
-use errand_changelog::{Actor, Fingerprint, Known, Origin, Record, Request, Seq, UserId};
+use errand_changelog::{Actor, Fingerprint, Hints, Known, Origin, Record, Request, Seq, UserId};
 use errand_storage::{
-    Error, Migration, Sqlite as Database,
+    Error, Migration, Outcome, Sqlite as Database,
     sqlite::{micros, timestamp},
 };
 use jiff::Timestamp;
@@ -20,25 +21,37 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{Begun, Created, History, Lease, NewConversation, NewEvents, NewTurn, Page, Reach, Said, Store, Taken};
+use super::{
+    Ages, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents, NewTurn, Page,
+    Reach, Said, Store, Taken, Updated,
+};
 use crate::domain::{conversation::Conversation, turn::Turn};
 
 /// The schema of the file.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "conversations",
-    sql: include_str!("../../../../../migrations/chat/sqlite/0001_conversations.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "conversations",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0001_conversations.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "lifecycle",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0002_lifecycle.sql"),
+    },
+];
 
 /// Conversations and turns in a SQLite file.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     database: Database,
+    hints: Hints,
 }
 
 /// A change as it is appended.
 struct NewChange<'a> {
     kind: &'static str,
+    conversation: Option<Uuid>,
     turn: Option<Uuid>,
     step: Option<usize>,
     before: Option<String>,
@@ -62,26 +75,40 @@ impl Sqlite {
             "UPDATE turns SET lease_holder = NULL, lease_until = NULL WHERE end_time IS NULL AND lease_holder IS NOT NULL",
             [],
         )?;
-        Ok(Self { database })
+        Ok(Self { database, hints: Hints::default() })
+    }
+
+    /// Writes, and wakes who follows the owner's log once that is durable.
+    async fn change<T, F>(&self, owner: UserId, mut work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<Outcome<T>, Error> + Send + 'static,
+    {
+        let (answer, head) = self
+            .database
+            .write(move |connection| {
+                Ok(match work(connection)? {
+                    Outcome::Commit(answer) => Outcome::Commit((answer, head(connection, owner)?)),
+                    Outcome::Discard(answer) => Outcome::Discard((answer, 0)),
+                })
+            })
+            .await?;
+        self.hints.hint(owner, head);
+        Ok(answer)
     }
 }
 
 #[async_trait]
 impl Store for Sqlite {
     async fn create_conversation(&self, owner: UserId, new: NewConversation, origin: Origin) -> Result<Created, Error> {
-        self.database.write(move |connection| conversations::create(connection, owner, &new, &origin)).await
+        self.change(owner, move |connection| conversations::create(connection, owner, &new, &origin)).await
     }
 
     async fn conversation(&self, owner: UserId, id: Uuid) -> Result<Option<Conversation>, Error> {
         self.database.get(move |connection| conversations::get(connection, owner, id)).await
     }
 
-    async fn conversations(
-        &self,
-        owner: UserId,
-        after: Option<Seq>,
-        size: usize,
-    ) -> Result<Page<Conversation>, Error> {
+    async fn conversations(&self, owner: UserId, after: Option<Seq>, size: usize) -> Result<Page<Conversation>, Error> {
         self.database.read(move |connection| conversations::list(connection, owner, after, size)).await
     }
 
@@ -99,7 +126,7 @@ impl Store for Sqlite {
     }
 
     async fn start_turn(&self, owner: UserId, new: NewTurn, origin: Origin) -> Result<Begun, Error> {
-        self.database.write(move |connection| turns::start(connection, owner, &new, &origin)).await
+        self.change(owner, move |connection| turns::start(connection, owner, &new, &origin)).await
     }
 
     async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error> {
@@ -107,7 +134,41 @@ impl Store for Sqlite {
     }
 
     async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error> {
-        self.database.write(move |connection| turns::append(connection, owner, turn, &new)).await
+        self.change(owner, move |connection| turns::append(connection, owner, turn, &new)).await
+    }
+
+    async fn follow(&self, owner: UserId, turn: Uuid, from: usize) -> Result<Option<Followed>, Error> {
+        self.database.get(move |connection| turns::follow(connection, owner, turn, from)).await
+    }
+
+    async fn cancel_turn(&self, owner: UserId, turn: Uuid, now: Timestamp, origin: Origin) -> Result<Cancel, Error> {
+        self.change(owner, move |connection| turns::cancel(connection, owner, turn, now, &origin)).await
+    }
+
+    async fn update_conversation(&self, owner: UserId, id: Uuid, edit: Edit, origin: Origin) -> Result<Updated, Error> {
+        self.change(owner, move |connection| conversations::update(connection, owner, id, &edit, &origin)).await
+    }
+
+    async fn delete_conversation(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        now: Timestamp,
+        origin: Origin,
+    ) -> Result<Deleted, Error> {
+        self.change(owner, move |connection| conversations::delete(connection, owner, id, now, &origin)).await
+    }
+
+    async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error> {
+        self.database.write(move |connection| housekeeping::erase(connection, owner, now).map(Outcome::Commit)).await
+    }
+
+    async fn tidy(&self, ages: Ages) -> Result<bool, Error> {
+        self.database.write(move |connection| housekeeping::tidy(connection, &ages).map(Outcome::Commit)).await
+    }
+
+    fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     async fn history(&self, owner: UserId, conversation: Uuid, reach: Reach) -> Result<History, Error> {
@@ -173,6 +234,26 @@ fn remember(
     Ok(())
 }
 
+/// Whether the owner was erased: then nothing is written any more.
+fn is_erased(connection: &Connection, owner: UserId) -> Result<bool, Error> {
+    let found = connection
+        .prepare_cached("SELECT owner, erase_time IS NOT NULL FROM heads WHERE owner = ?1")?
+        .query_row(params![blob(owner)], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((found, is_erased)) = found else { return Ok(false) };
+    check_owner("heads", owner, found, "head")?;
+    Ok(is_erased)
+}
+
+/// How far the owner's log goes.
+fn head(connection: &Connection, owner: UserId) -> Result<Seq, Error> {
+    let head = connection
+        .prepare_cached("SELECT seq FROM heads WHERE owner = ?1")?
+        .query_row(params![blob(owner)], |row| row.get(0))
+        .optional()?;
+    Ok(head.unwrap_or_default())
+}
+
 /// Moves the head of the owner's log by `count` changes and answers the seq of the first of them.
 fn advance(connection: &Connection, owner: UserId, count: usize) -> Result<Seq, Error> {
     let count = Seq::try_from(count).map_err(|_| Error::Engine("too many changes".to_owned()))?;
@@ -190,8 +271,8 @@ fn append(connection: &Connection, owner: UserId, seq: Seq, change: &NewChange<'
     let step = change.step.map(Seq::try_from).transpose().map_err(|_| Error::Engine("too many steps".to_owned()))?;
     connection
         .prepare_cached(
-            "INSERT INTO changes (owner, seq, time, actor, turn, step, request_id, kind, before, after)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO changes (owner, seq, time, actor, turn, step, request_id, kind, before, after, conversation)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             blob(owner),
@@ -204,6 +285,7 @@ fn append(connection: &Connection, owner: UserId, seq: Seq, change: &NewChange<'
             change.kind,
             change.before.as_deref(),
             change.after.as_deref(),
+            change.conversation.map(Uuid::into_bytes),
         ])?;
     Ok(())
 }

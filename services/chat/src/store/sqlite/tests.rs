@@ -28,6 +28,13 @@ suite! { File::new:
     messages_are_listed_oldest_first_page_by_page,
     history_is_bounded_and_ends_with_what_was_said_last,
     a_lease_is_one_runners_until_it_ends,
+    a_title_is_changed_where_the_version_is_the_expected_one,
+    what_is_deleted_is_gone_with_everything_in_it,
+    a_wish_to_stop_is_kept_with_the_turn,
+    a_turn_is_followed_from_any_step,
+    the_last_turn_that_changed_something_is_known_however_far_back,
+    r_041_an_erased_owner_writes_nothing_more,
+    what_is_old_is_let_go_and_messages_stay,
 }
 
 type LogRow = (Seq, String, String, Option<Seq>, Option<String>, bool);
@@ -64,7 +71,9 @@ async fn every_change_is_in_the_one_log_without_a_gap() {
     let store = file.open();
     began(&store).await;
     let events = vec![turn::said("hi"), turn::Event::Replied { message: id(3), text: "hi".to_owned() }];
-    assert!(store.append(user(1), id(10), NewEvents { from: 1, events, now: now() }).await.unwrap());
+    assert!(
+        store.append(user(1), id(10), NewEvents { from: 1, events, has_changed: false, now: now() }).await.unwrap()
+    );
     let log: Vec<LogRow> = query(
         &file,
         "SELECT seq, actor, kind, step, request_id, turn IS NOT NULL FROM changes ORDER BY owner, seq",
@@ -139,7 +148,10 @@ async fn act(store: &Sqlite, deeds: Vec<Deed>) {
                     }
                     false => vec![turn::Event::Failed { reason: "down".into() }],
                 };
-                store.append(user(1), turn, NewEvents { from: 1, events, now: now() }).await.unwrap();
+                store
+                    .append(user(1), turn, NewEvents { from: 1, events, has_changed: false, now: now() })
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -214,9 +226,78 @@ async fn a_step_that_is_missing_is_an_error_and_never_an_answer() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_of_a_deleted_conversation_or_an_erased_owner() {
+    let file = File::new();
+    let store = file.open();
+    began(&store).await;
+    let left = |file: &File| {
+        ["conversations", "messages", "turns", "changes", "requests"].map(|table| {
+            let count: Vec<i64> = query(file, &format!("SELECT count(*) FROM {table}"), |row| row.get(0));
+            count[0]
+        })
+    };
+    let done = store.delete_conversation(user(1), id(1), now(), by_user(named("d", "x"))).await.unwrap();
+    assert_eq!(done, Deleted::Done);
+    assert_eq!(left(&file), [0, 0, 0, 1, 2], "that it is gone, and what the requests were answered with");
+    while !store.erase(user(1), now()).await.unwrap() {}
+    assert_eq!(left(&file), [0; 5]);
+    store.close().await;
+}
+
+#[test]
+fn changes_of_an_older_schema_learn_their_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat.db");
+    errand_storage::migrate::up(&path, &MIGRATIONS[..1]).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let (owner, conversation, turn) = (id(1).into_bytes(), id(5), id(9).into_bytes());
+    connection
+        .execute(
+            "INSERT INTO conversations VALUES (?1, ?2, 1, 't', 1, 0, 0)",
+            params![owner, conversation.into_bytes()],
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO turns VALUES (?1, ?2, ?3, 1, 0, NULL, NULL, NULL)",
+            params![owner, turn, conversation.into_bytes()],
+        )
+        .unwrap();
+    let opened = format!("{{\"id\": \"{conversation}\"}}");
+    let said = format!("{{\"id\": \"{}\", \"conversation\": \"{conversation}\"}}", id(7));
+    for (seq, turn, step, kind, after) in [
+        (1, None, None, "create_conversation", opened),
+        (2, None, None, "create_message", said),
+        (3, Some(turn), Some(0), "turn_started", "{}".to_owned()),
+    ] {
+        connection
+            .execute(
+                "INSERT INTO changes (owner, seq, time, actor, turn, step, kind, after) VALUES (?1, ?2, 0, 'user', ?3, ?4, ?5, ?6)",
+                params![owner, seq, turn, step, kind, after],
+            )
+            .unwrap();
+    }
+    drop(connection);
+    errand_storage::migrate::up(&path, MIGRATIONS).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let known: i64 = connection
+        .query_row("SELECT count(*) FROM changes WHERE conversation = ?1", [conversation.into_bytes()], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(known, 3);
+}
+
+#[tokio::test]
 async fn no_statement_scans_a_table() {
     let file = File::new();
-    let sources = [include_str!("mod.rs"), include_str!("conversations.rs"), include_str!("turns.rs")].concat();
+    let sources = [
+        include_str!("mod.rs"),
+        include_str!("conversations.rs"),
+        include_str!("turns.rs"),
+        include_str!("housekeeping.rs"),
+    ]
+    .concat();
     let connection = Connection::open(file.path()).unwrap();
     let mut read = 0;
     for piece in sources.split('"').filter(|text| text.starts_with("SELECT ") && text.contains(" FROM ")) {

@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use super::{
     NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent,
-    json, judge, parsed, remember, time,
+    is_erased, json, judge, parsed, remember, time,
 };
 use crate::{
     domain::{
         conversation::{Message, Role},
         turn::{Event, Turn, ending},
     },
-    store::{Begun, History, Lease, NewEvents, NewTurn, Place, Reach, Taken},
+    store::{Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Taken},
 };
 
 /// A turn without its events.
@@ -24,6 +24,7 @@ struct Head {
     steps: usize,
     started: Timestamp,
     is_open: bool,
+    is_cancelled: bool,
 }
 
 pub(super) fn start(
@@ -32,6 +33,9 @@ pub(super) fn start(
     new: &NewTurn,
     origin: &Origin,
 ) -> Result<Outcome<Begun>, Error> {
+    if is_erased(connection, owner)? {
+        return Ok(Outcome::Discard(Begun::Erased));
+    }
     let request = origin.request.as_ref();
     match judge(connection, owner, request)? {
         Known::New => {}
@@ -79,18 +83,76 @@ pub(super) fn start(
     conversations::say(connection, owner, &message, seq, origin)?;
     begin(connection, owner, new, conversation)?;
     let event = Event::Started { message: new.message, time_zone: new.time_zone.clone() };
-    store_event(connection, owner, new.id, seq + 1, 0, &event, origin, new.now)?;
+    store_event(connection, owner, (conversation, new.id), seq + 1, 0, &event, origin, new.now)?;
     remember(connection, owner, request, new.id.as_bytes(), new.now)?;
     Ok(Outcome::Commit(Begun::New))
 }
 
 pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error> {
-    let Some(head) = head(connection, owner, id)? else { return Ok(None) };
-    let (events, _) = events(connection, owner, id)?;
+    // A turn that has let its events go is no turn any more.
+    let Some(head) = head(connection, owner, id)?.filter(|head| head.steps > 0) else { return Ok(None) };
+    let (events, _) = events(connection, owner, id, 0)?;
     if events.len() != head.steps {
         return Err(inconsistent("turns", "steps", &id.to_string()));
     }
-    Ok(Some(Turn { id, conversation: head.conversation, started: head.started, events }))
+    let Head { conversation, started, is_cancelled, .. } = head;
+    Ok(Some(Turn { id, conversation, started, is_cancelled, events }))
+}
+
+pub(super) fn follow(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    from: usize,
+) -> Result<Option<Followed>, Error> {
+    let Some(Head { conversation, is_open, .. }) = head(connection, owner, turn)?.filter(|head| head.steps > 0) else {
+        return Ok(None);
+    };
+    let (events, _) = events(connection, owner, turn, from)?;
+    Ok(Some(Followed { conversation, events, is_open, head: super::head(connection, owner)? }))
+}
+
+pub(super) fn cancel(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    now: Timestamp,
+    origin: &Origin,
+) -> Result<Outcome<Cancel>, Error> {
+    if is_erased(connection, owner)? {
+        return Ok(Outcome::Discard(Cancel::Erased));
+    }
+    let request = origin.request.as_ref();
+    match judge(connection, owner, request)? {
+        Known::New => {}
+        Known::Reused => return Ok(Outcome::Discard(Cancel::Reused)),
+        Known::Replay(_) => return Ok(Outcome::Discard(Cancel::Kept)),
+    }
+    let head = match head(connection, owner, turn)? {
+        None => return Ok(Outcome::Discard(Cancel::Unknown)),
+        Some(head) if !head.is_open => return Ok(Outcome::Discard(Cancel::Over)),
+        Some(head) => head,
+    };
+    if !head.is_cancelled {
+        connection
+            .prepare_cached("UPDATE turns SET cancel_time = ?3 WHERE owner = ?1 AND id = ?2")?
+            .execute(params![blob(owner), turn.into_bytes(), micros(now)])?;
+        let seq = advance(connection, owner, 1)?;
+        let conversation = Some(head.conversation);
+        let change = NewChange {
+            kind: "cancel_turn",
+            conversation,
+            turn: Some(turn),
+            step: None,
+            before: None,
+            after: None,
+            origin,
+            now,
+        };
+        append_change(connection, owner, seq, &change)?;
+    }
+    remember(connection, owner, request, turn.as_bytes(), now)?;
+    Ok(Outcome::Commit(Cancel::Kept))
 }
 
 pub(super) fn append(
@@ -115,7 +177,7 @@ pub(super) fn append(
             let origin = by_assistant(turn);
             let mut seq = advance(connection, owner, new.events.len() + usize::from(reply.is_some()))?;
             for (step, event) in (new.from..).zip(&new.events) {
-                store_event(connection, owner, turn, seq, step, event, &origin, new.now)?;
+                store_event(connection, owner, (head.conversation, turn), seq, step, event, &origin, new.now)?;
                 seq += 1;
             }
             if let Some(reply) = &reply {
@@ -139,14 +201,14 @@ pub(super) fn history(
     let mut read = 0;
     let ended = messages.iter().rev().filter(|message| message.role == Role::Assistant).map(|message| message.turn);
     for turn in ended.take(reach.turns) {
-        let (events, length) = events(connection, owner, turn)?;
+        let (events, length) = events(connection, owner, turn, 0)?;
         read += length;
         if read > reach.bytes && !turns.is_empty() {
             break;
         }
         turns.push((turn, events));
     }
-    Ok(History { messages, turns })
+    Ok(History { messages, turns, last_turn: last_changed(connection, owner, conversation)? })
 }
 
 pub(super) fn take_lease(
@@ -206,18 +268,25 @@ pub(super) fn release_lease(
     Ok(if released == 1 { Outcome::Commit(()) } else { Outcome::Discard(()) })
 }
 
-/// The events of a turn in order, and their length in bytes.
-pub(super) fn events(connection: &Connection, owner: UserId, turn: Uuid) -> Result<(Vec<Event>, usize), Error> {
+/// The events of a turn from a step on, in order, and their length in bytes.
+pub(super) fn events(
+    connection: &Connection,
+    owner: UserId,
+    turn: Uuid,
+    from: usize,
+) -> Result<(Vec<Event>, usize), Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner, step, after FROM changes WHERE owner = ?1 AND turn = ?2 AND step IS NOT NULL ORDER BY step",
+        "SELECT owner, step, after FROM changes
+         WHERE owner = ?1 AND turn = ?2 AND step IS NOT NULL AND step >= ?3 ORDER BY step",
     )?;
-    let mut rows = statement.query(params![blob(owner), turn.into_bytes()])?;
+    let first = Seq::try_from(from).unwrap_or(Seq::MAX);
+    let mut rows = statement.query(params![blob(owner), turn.into_bytes(), first])?;
     let (mut events, mut length) = (Vec::new(), 0);
     let key = turn.to_string();
     while let Some(row) = rows.next()? {
         check_owner("changes", owner, row.get(0)?, &key)?;
         let step: Seq = row.get(1)?;
-        if usize::try_from(step) != Ok(events.len()) {
+        if usize::try_from(step) != Ok(from + events.len()) {
             return Err(inconsistent("changes", "step", &key));
         }
         let text: String = row.get(2)?;
@@ -229,7 +298,8 @@ pub(super) fn events(connection: &Connection, owner: UserId, turn: Uuid) -> Resu
 
 fn head(connection: &Connection, owner: UserId, turn: Uuid) -> Result<Option<Head>, Error> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner, conversation, steps, start_time, end_time IS NULL FROM turns WHERE owner = ?1 AND id = ?2",
+        "SELECT owner, conversation, steps, start_time, end_time IS NULL, cancel_time IS NOT NULL FROM turns
+         WHERE owner = ?1 AND id = ?2",
     )?;
     let mut rows = statement.query(params![blob(owner), turn.into_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -237,7 +307,28 @@ fn head(connection: &Connection, owner: UserId, turn: Uuid) -> Result<Option<Hea
     check_owner("turns", owner, row.get(0)?, &key)?;
     let steps: Seq = row.get(2)?;
     let steps = usize::try_from(steps).map_err(|_| inconsistent("turns", "steps", &key))?;
-    Ok(Some(Head { conversation: id(row, 1)?, steps, started: time(row, 3)?, is_open: row.get(4)? }))
+    Ok(Some(Head {
+        conversation: id(row, 1)?,
+        steps,
+        started: time(row, 3)?,
+        is_open: row.get(4)?,
+        is_cancelled: row.get(5)?,
+    }))
+}
+
+/// The newest turn of a conversation that is over and changed tasks.
+fn last_changed(connection: &Connection, owner: UserId, conversation: Uuid) -> Result<Option<Uuid>, Error> {
+    let found: Option<([u8; 16], [u8; 16])> = connection
+        .prepare_cached(
+            "SELECT owner, id FROM turns WHERE owner = ?1 AND conversation = ?2 AND has_changed = 1
+               AND end_time IS NOT NULL ORDER BY start_time DESC, id DESC LIMIT 1",
+        )?
+        .query_row(params![blob(owner), conversation.into_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((found, id)) = found else { return Ok(None) };
+    let id = Uuid::from_bytes(id);
+    check_owner("turns", owner, found, &id.to_string())?;
+    Ok(Some(id))
 }
 
 fn open_turn(connection: &Connection, owner: UserId, conversation: Uuid) -> Result<Option<Uuid>, Error> {
@@ -274,12 +365,12 @@ fn advance_turn(connection: &Connection, owner: UserId, turn: Uuid, new: &NewEve
     let ended = ending(&new.events).map(|_| micros(new.now));
     connection
         .prepare_cached(
-            "UPDATE turns SET steps = ?3, end_time = ?4,
+            "UPDATE turns SET steps = ?3, end_time = ?4, has_changed = max(has_changed, ?5),
                  lease_holder = CASE WHEN ?4 IS NULL THEN lease_holder END,
                  lease_until = CASE WHEN ?4 IS NULL THEN lease_until END
              WHERE owner = ?1 AND id = ?2",
         )?
-        .execute(params![blob(owner), turn.into_bytes(), steps, ended])?;
+        .execute(params![blob(owner), turn.into_bytes(), steps, ended, new.has_changed])?;
     Ok(())
 }
 
@@ -287,7 +378,7 @@ fn advance_turn(connection: &Connection, owner: UserId, turn: Uuid, new: &NewEve
 fn store_event(
     connection: &Connection,
     owner: UserId,
-    turn: Uuid,
+    (conversation, turn): (Uuid, Uuid),
     seq: Seq,
     step: usize,
     event: &Event,
@@ -300,6 +391,7 @@ fn store_event(
         seq,
         &NewChange {
             kind: event.kind(),
+            conversation: Some(conversation),
             turn: Some(turn),
             step: Some(step),
             before: None,

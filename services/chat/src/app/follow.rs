@@ -1,0 +1,274 @@
+//! Following a turn as it goes on, and stopping one.
+//!
+//! A stream reads the events that are stored, and nothing else: it can begin after any of them, in any
+//! process, however the one before it ended. What wakes it is only a hint.
+
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use errand_changelog::{Listener, Request, UserId};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use super::{Answered, App, Say, Voice, by_user, parked};
+use crate::{
+    domain::turn::{Event, ending},
+    error::Error,
+    runner::{End, Running, Why},
+    store::{Cancel, Followed},
+};
+
+/// How often a turn that another process works on is looked at.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Reads the events of a turn as they come.
+pub(crate) struct Follower {
+    app: App,
+    owner: UserId,
+    voice: Voice,
+    turn: Uuid,
+    conversation: Uuid,
+    /// The step that is sent next.
+    next: usize,
+    /// What was read and not sent yet.
+    read: VecDeque<Event>,
+    running: Option<Running>,
+    listener: Listener,
+    until: Instant,
+    is_over: bool,
+}
+
+/// What a stream sends next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Something happened.
+    Event {
+        /// The conversation of the turn.
+        conversation: Uuid,
+        /// Its step.
+        step: usize,
+        /// What.
+        event: Event,
+    },
+    /// The end, and after how many events to go on elsewhere.
+    Handover(usize),
+    /// The end, and why.
+    Failed(Error),
+}
+
+impl App {
+    /// Begins the turn that answers what a user says, and follows it from its first event, until
+    /// `until` at most.
+    ///
+    /// # Errors
+    /// As [`App::send`], as far as it is known before the turn goes on.
+    pub(crate) async fn stream(
+        &self,
+        owner: UserId,
+        voice: Voice,
+        say: Say,
+        until: Timestamp,
+    ) -> Result<Follower, Error> {
+        let (turn, running) = self.begin(owner, &voice, say).await?;
+        Ok(self.follower(owner, voice, turn, 0, running, until))
+    }
+
+    /// Follows a turn after some of its events, and goes on with it when it waits.
+    ///
+    /// # Errors
+    /// [`Error::TurnNotFound`], [`Error::AfterSeq`], or the store's.
+    pub(crate) async fn resume(
+        &self,
+        owner: UserId,
+        voice: Voice,
+        turn: Uuid,
+        after: usize,
+        until: Timestamp,
+    ) -> Result<Follower, Error> {
+        let found = self.turn(owner, turn).await?;
+        if after > found.events.len() {
+            return Err(Error::AfterSeq);
+        }
+        let running = match self.take_up(owner, &voice, turn).await {
+            // Another process is at work on it: its events come all the same.
+            Err(Error::TurnInProgress(_)) => None,
+            running => running?,
+        };
+        Ok(self.follower(owner, voice, turn, after, running, until))
+    }
+
+    /// Checks whether a turn could be stopped, and changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::TurnNotFound`], [`Error::TurnEnded`], or the store's.
+    pub(crate) async fn check_cancel(&self, owner: UserId, turn: Uuid) -> Result<(), Error> {
+        match ending(&self.turn(owner, turn).await?.events) {
+            Some(_) => Err(Error::TurnEnded(turn)),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops a turn before its next action and answers with what it says then.
+    ///
+    /// # Errors
+    /// [`Error::TurnNotFound`], [`Error::TurnEnded`], [`Error::RequestReused`], or the store's.
+    pub(crate) async fn cancel(
+        &self,
+        owner: UserId,
+        voice: &Voice,
+        turn: Uuid,
+        request: Option<Request>,
+    ) -> Result<Answered, Error> {
+        let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
+        let (app, voice) = (self.clone(), voice.clone());
+        // In a task of its own: a client that goes away in between leaves no wish half told.
+        let told = tokio::spawn(async move {
+            match app.store.cancel_turn(owner, turn, app.clock.now(), by_user(request)).await? {
+                Cancel::Kept => {}
+                Cancel::Reused => return Err(Error::RequestReused(name)),
+                Cancel::Unknown => return Err(Error::TurnNotFound(turn)),
+                Cancel::Over => return Err(Error::TurnEnded(turn)),
+                Cancel::Erased => return Err(Error::Erased),
+            }
+            let running = app.take_up(owner, &voice, turn).await?;
+            if let Some(running) = &running {
+                running.cancel();
+            }
+            Ok(running)
+        });
+        let running = told.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))?;
+        self.answer(owner, turn, running).await
+    }
+
+    fn follower(
+        &self,
+        owner: UserId,
+        voice: Voice,
+        turn: Uuid,
+        next: usize,
+        running: Option<Running>,
+        until: Timestamp,
+    ) -> Follower {
+        let left = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
+        Follower {
+            app: self.clone(),
+            owner,
+            voice,
+            turn,
+            conversation: Uuid::nil(),
+            next,
+            read: VecDeque::new(),
+            running,
+            // Before anything is read: what happens in between is seen twice, not missed.
+            listener: self.store.hints().subscribe(owner),
+            until: Instant::now() + left,
+            is_over: false,
+        }
+    }
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// The turn that is followed.
+    pub(crate) const fn turn(&self) -> Uuid {
+        self.turn
+    }
+
+    /// What comes next; nothing after the end.
+    pub(crate) async fn next(&mut self) -> Option<Next> {
+        if self.is_over {
+            return None;
+        }
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                return Some(self.send(event));
+            }
+            if self.app.drain.has_begun() || Instant::now() >= self.until {
+                return Some(self.end(Next::Handover(self.next)));
+            }
+            let Followed { conversation, events, is_open, head } =
+                match self.app.store.follow(self.owner, self.turn, self.next).await {
+                    Ok(Some(followed)) => followed,
+                    Ok(None) => return Some(self.end(Next::Failed(Error::TurnNotFound(self.turn)))),
+                    Err(error) => return Some(self.end(Next::Failed(error.into()))),
+                };
+            self.conversation = conversation;
+            if !events.is_empty() {
+                self.read = events.into();
+                continue;
+            }
+            if !is_open {
+                self.is_over = true;
+                return None;
+            }
+            if let Some(end) = self.wait(head).await {
+                return Some(self.end(end));
+            }
+        }
+    }
+
+    fn send(&mut self, event: Event) -> Next {
+        if matches!(event, Event::Replied { .. }) {
+            self.is_over = true;
+        }
+        if let Event::Failed { reason } = event {
+            return self.end(Next::Failed(Error::TurnFailed { turn: self.turn, reason }));
+        }
+        let step = self.next;
+        self.next += 1;
+        Next::Event { conversation: self.conversation, step, event }
+    }
+
+    fn end(&mut self, end: Next) -> Next {
+        self.is_over = true;
+        end
+    }
+
+    /// Until there may be more to read, or it ends.
+    async fn wait(&mut self, head: i64) -> Option<Next> {
+        let is_elsewhere = self.running.is_none();
+        tokio::select! {
+            biased;
+            () = self.app.drain.begun() => None,
+            () = sleep_until(self.until) => None,
+            _ = self.listener.newer_than(head) => None,
+            end = end_of(&mut self.running) => {
+                self.running = None;
+                match end {
+                    End::Over | End::Parked(Why::Lost) => None,
+                    End::Parked(Why::Closing) => Some(Next::Handover(self.next)),
+                    End::Parked(why) => Some(Next::Failed(parked(self.turn, self.conversation, why))),
+                }
+            }
+            // Whoever had it may be gone.
+            () = sleep(PAUSE), if is_elsewhere => {
+                match self.app.take_up(self.owner, &self.voice, self.turn).await {
+                    Ok(running) => {
+                        self.running = running;
+                        None
+                    }
+                    Err(Error::TurnInProgress(_) | Error::Overloaded) => None,
+                    Err(error) => Some(Next::Failed(error)),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower").field("turn", &self.turn).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+async fn end_of(running: &mut Option<Running>) -> End {
+    match running {
+        Some(running) => running.end().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;
