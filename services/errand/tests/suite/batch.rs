@@ -49,6 +49,33 @@ async fn a_thousand_tasks_are_made_and_deleted_in_one_call_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_064_fifty_equal_batches_at_once_happen_once() {
+    let sandbox = Sandbox::start();
+    let (ann, bob) = (sandbox.sign_up().await, sandbox.sign_up().await);
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let ann = ann.clone();
+            tokio::spawn(async move { try_create(&ann, 20, "key").await.unwrap() })
+        })
+        .collect();
+    let listing = {
+        let ann = ann.clone();
+        tokio::spawn(async move { ann.list().await.len() })
+    };
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.unwrap());
+    }
+    assert!([0, 20].contains(&listing.await.unwrap()), "a list sees all of a batch or nothing");
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(ann.list().await, answers[0]);
+    let reused = refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(reason(try_create(&ann, 21, "key").await), reused);
+    // the key of another user is another key.
+    assert_eq!(try_create(&bob, 21, "key").await.unwrap().len(), 21);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_072_of_many_batches_with_the_same_etags_one_wins() {
     let sandbox = Sandbox::start();
     let ann = sandbox.sign_up().await;
