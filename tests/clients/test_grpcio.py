@@ -126,7 +126,7 @@ def test_a_whole_day_from_signing_up_to_logging_out(client):
     assert done.completed and done.HasField("complete_time")
 
     answer = client.call(f"{CHAT}/SendMessage", content="add water the plants tomorrow")
-    assert [call.name for call in answer.tool_calls] == ["add_task"]
+    assert [call.name for call in answer.tool_calls] == ["add_tasks"]
     open_tasks = client.call(f"{TASK}/ListTasks", completed=False).tasks
     assert [task.title.lower() for task in open_tasks] == ["water the plants"]
     again = client.call(f"{CHAT}/SendMessage", conversation_id=answer.conversation_id, content="what do I have to do?")

@@ -113,7 +113,7 @@ def test_a_whole_day_from_signing_up_to_logging_out(grpcurl):
     assert grpcurl.call(f"{TASK}/CompleteTask", {"taskId": task["id"]})["completed"] is True
 
     answer = grpcurl.call(f"{CHAT}/SendMessage", {"content": "add call the plumber tomorrow"})
-    assert [call["name"] for call in answer["toolCalls"]] == ["add_task"]
+    assert [call["name"] for call in answer["toolCalls"]] == ["add_tasks"]
     open_tasks = grpcurl.call(f"{TASK}/ListTasks", {"completed": False})["tasks"]
     assert [task["title"].lower() for task in open_tasks] == ["call the plumber"]
     said = grpcurl.call(f"{CHAT}/ListMessages", {"conversationId": answer["conversationId"]})["messages"]

@@ -100,7 +100,7 @@ fn the_session_with_grpcurl_works_as_it_is_pasted() {
     let (shown, wrong) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{wrong}");
     assert_eq!(wrong, "");
-    for expected in ["errand.task.v1.TaskService", "\"conversationId\"", "\"response\"", "\"add_task\"", "\"dueTime\""]
+    for expected in ["errand.task.v1.TaskService", "\"conversationId\"", "\"response\"", "\"add_tasks\"", "\"dueTime\""]
     {
         assert!(shown.contains(expected), "{expected} is missing in:\n{shown}");
     }

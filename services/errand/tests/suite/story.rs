@@ -18,7 +18,7 @@ async fn a_person_signs_up_tells_the_assistant_and_finds_the_task() {
     let ann = sandbox.sign_up().await;
     let answer = ann.say("", "add buy milk tomorrow").await;
     assert_eq!(answer.tool_calls.len(), 1, "{answer:?}");
-    assert_eq!(answer.tool_calls[0].name, "add_task");
+    assert_eq!(answer.tool_calls[0].name, "add_tasks");
     assert!(answer.response.contains("buy milk"), "{}", answer.response);
     let tasks = ann.list().await;
     assert_eq!(tasks.len(), 1);
