@@ -26,7 +26,6 @@ use crate::{
 };
 
 const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
-const STREAM: &str = "/errand.chat.v1.ChatService/StreamMessage";
 const CANCEL: &str = "/errand.chat.v1.ChatService/CancelTurn";
 const UPDATE: &str = "/errand.chat.v1.ChatService/UpdateConversation";
 const DELETE: &str = "/errand.chat.v1.ChatService/DeleteConversation";
@@ -50,7 +49,7 @@ impl ChatService for Service {
         request: Request<SendMessageRequest>,
     ) -> Result<Response<SendMessageResponse>, Status> {
         let (speaker, message) = Speaker::of(request)?;
-        let (say, validate_only) = said(SEND, message, &speaker)?;
+        let (say, validate_only) = said(message, &speaker)?;
         if validate_only {
             let conversation = self.0.check(speaker.owner, say).await.map_err(refused)?;
             let conversation_id = conversation.map(|id| id.to_string()).unwrap_or_default();
@@ -63,7 +62,7 @@ impl ChatService for Service {
 
     async fn stream_message(&self, request: Request<SendMessageRequest>) -> Result<Response<Events>, Status> {
         let (speaker, message) = Speaker::of(request)?;
-        let (say, validate_only) = said(STREAM, message, &speaker)?;
+        let (say, validate_only) = said(message, &speaker)?;
         if validate_only {
             self.0.check(speaker.owner, say).await.map_err(refused)?;
             return Ok(Response::new(stream::empty().boxed()));
@@ -192,14 +191,14 @@ impl Speaker {
     }
 }
 
-/// What is said, and whether it is only to be checked.
-fn said(method: &'static str, mut message: SendMessageRequest, speaker: &Speaker) -> Result<(Say, bool), Status> {
+/// What is said, and whether it is only to be checked. Sent or streamed, the same request is the same.
+fn said(mut message: SendMessageRequest, speaker: &Speaker) -> Result<(Say, bool), Status> {
     let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
     let conversation = match message.conversation_id.as_str() {
         "" => None,
         id => Some(convert::id(id, "conversationId").map_err(refused)?),
     };
-    let request = named(method, name, &message);
+    let request = named(SEND, name, &message);
     let time_zone = match message.time_zone {
         zone if zone.is_empty() => (speaker.time_zone.clone(), false),
         zone => (zone, true),

@@ -318,8 +318,8 @@ impl Inner {
                 turn.events.push(reply);
             }
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
-            let has_changed = turn::has_changed(&turn.events, from);
-            let new = NewEvents { from, events, has_changed, now: self.clock.now() };
+            let (has_changed, undone) = (turn::has_changed(&turn.events, from), turn::undone(&turn.events, from));
+            let new = NewEvents { from, events, has_changed, undone, now: self.clock.now() };
             if !self.store.append(owner, id, new).await.map_err(Why::Store)? {
                 return Err(Why::Lost);
             }

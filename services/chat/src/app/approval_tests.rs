@@ -65,6 +65,7 @@ async fn deleting_everything_is_asked_for_and_yes_does_it_and_undo_brings_it_bac
     let undone = world.send(say(chat, "undo that")).await.unwrap();
     assert_eq!((undone.text.as_str(), world.task.made()), ("Done.", 50));
     assert_eq!(world.task.tasks().undone, [done.turn.to_string()]);
+    assert_eq!(world.send(say(chat, "undo")).await.unwrap().text, "Hm?", "nothing is left to take back");
     world.close().await;
 }
 

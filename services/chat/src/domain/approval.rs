@@ -30,6 +30,12 @@ const NAMED: usize = 10;
 /// Reasons that say that a task is no longer what it was when the user was asked.
 const STALE: [&str; 4] = ["ETAG_MISMATCH", "TASK_NOT_FOUND", "TASK_DELETED", "TASK_NOT_DELETED"];
 
+/// How words begin that ask to take something back.
+const UNDOES: [&str; 8] = ["undo", "undid", "undelete", "unremove", "revert", "restor", "recover", "rollback"];
+
+/// What is said before "back" to ask for that.
+const RETURNS: [&str; 9] = ["take", "bring", "put", "roll", "get", "fetch", "want", "go", "change"];
+
 /// A call that waits for the user's word.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
@@ -162,11 +168,8 @@ pub fn asks_to_undo(said: &str) -> bool {
     };
     words.iter().enumerate().any(|(at, word)| {
         let undoes = match word.as_str() {
-            "undo" | "undone" | "revert" | "restore" | "reverse" | "rollback" | "unwind" => true,
-            "back" => words.iter().take(at).any(|before| {
-                matches!(before.as_str(), "take" | "bring" | "put" | "roll" | "get" | "want" | "go" | "change")
-            }),
-            _ => false,
+            "back" => words.iter().take(at).any(|before| RETURNS.contains(&before.as_str())),
+            word => UNDOES.iter().any(|start| word.starts_with(start)),
         };
         undoes && !is_negated(at)
     })

@@ -147,9 +147,18 @@ fn what_came_of_it_is_told_and_a_change_in_between_asks_again() {
 
 #[test]
 fn undo_is_asked_for_in_words() {
-    for yes in
-        ["undo", "Undo that!", "please revert", "take that back", "bring them back", "no, undo that", "roll it back"]
-    {
+    for yes in [
+        "undo",
+        "Undo that!",
+        "please revert",
+        "take that back",
+        "bring them back",
+        "no, undo that",
+        "roll it back",
+        "undid that",
+        "put that back",
+        "restore it",
+    ] {
         assert!(asks_to_undo(yes), "{yes}");
     }
     for no in ["don't undo", "do not undo that", "never undo", "delete everything", "call me back", "yes"] {

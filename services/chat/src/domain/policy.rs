@@ -148,7 +148,9 @@ pub fn task_id(request: &Value) -> Option<&str> {
     named.or_else(|| request.get("task")?.get("id")).and_then(Value::as_str).filter(|id| !id.is_empty())
 }
 
-fn named_turn(call: &ToolCall) -> Option<Uuid> {
+/// The turn that a call names, when it names nothing else.
+#[must_use]
+pub fn named_turn(call: &ToolCall) -> Option<Uuid> {
     let fields = call.arguments.as_object().filter(|fields| fields.len() == 1)?;
     let id = ["turnId", "turn_id"].iter().find_map(|key| fields.get(*key))?.as_str()?;
     Uuid::try_parse(id).ok()

@@ -42,6 +42,9 @@ const LIGHT_RESULT: usize = 16 * 1024;
 /// How much heavier results may weigh in one turn, together.
 const HEAVIEST_RESULTS: usize = 4 * 1024 * 1024;
 
+/// The tool that takes back what a turn did.
+const UNDO: &str = "undo_turn";
+
 const NOTHING_SAID: &str = "I have no answer to that.";
 const TOO_MANY_ROUNDS: &str =
     "I stopped here, because this took more steps than I may take at once. Tell me if I should go on.";
@@ -335,16 +338,29 @@ pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFail
     Event::ToolFinished { call_id: call_id.to_owned(), outcome }
 }
 
-/// Whether one of the newest events, from this step on, says that a task was changed.
+/// Whether one of the newest events, from this step on, says that a task was changed. Taking back what
+/// a turn did does not count: to undo once more is to go further back.
 #[must_use]
 pub fn has_changed(events: &[Event], from: usize) -> bool {
+    successes(events, from).any(|(call, result)| {
+        !is_read(&call.name) && call.name != UNDO && (result.get("id").is_some() || tasks(result) > 0)
+    })
+}
+
+/// The turn that one of the newest events, from this step on, says was taken back.
+#[must_use]
+pub fn undone(events: &[Event], from: usize) -> Option<Uuid> {
+    successes(events, from).filter(|(call, _)| call.name == UNDO).find_map(|(call, _)| policy::named_turn(call))
+}
+
+/// The calls that the newest events, from this step on, say have succeeded.
+fn successes(events: &[Event], from: usize) -> impl Iterator<Item = (&ToolCall, &Value)> {
     let runs = runs(events);
-    events.iter().skip(from).any(|event| match event {
+    events.iter().skip(from).filter_map(move |event| match event {
         Event::ToolFinished { call_id, outcome: Ok(result) } => {
-            let writes = runs.iter().any(|run| run.call.id == *call_id && !is_read(&run.call.name));
-            writes && (result.get("id").is_some() || tasks(result) > 0)
+            runs.iter().rev().find(|run| run.call.id == *call_id).map(|run| (run.call, result))
         }
-        _ => false,
+        _ => None,
     })
 }
 

@@ -47,7 +47,7 @@ fn new_turn(number: u128, place: Place, text: &str) -> NewTurn {
 }
 
 fn events(from: usize, events: Vec<Event>) -> NewEvents {
-    NewEvents { from, events, has_changed: false, now: now() }
+    NewEvents { from, events, has_changed: false, undone: None, now: now() }
 }
 
 fn reply(number: u128, text: &str) -> Event {
@@ -348,10 +348,14 @@ pub(crate) async fn the_last_turn_that_changed_something_is_known_however_far_ba
     for number in 12..20 {
         exchange(store, user(ANN), number, Place::Existing(id(1))).await;
     }
-    let last = |owner, conversation| store.history(owner, id(conversation), REACH);
+    let last = |owner, conversation: u128| store.history(owner, id(conversation), REACH);
     assert_eq!(last(user(ANN), 1).await.unwrap().last_turn, Some(id(11)));
     assert_eq!(last(user(ANN), 2).await.unwrap().last_turn, None);
     assert_eq!(last(user(BOB), 1).await.unwrap().last_turn, None);
+    store.start_turn(user(ANN), new_turn(30, Place::Existing(id(1)), "undo"), by_user(None)).await.unwrap();
+    let undo = NewEvents { undone: Some(id(11)), ..events(1, vec![turn::said("y"), reply(30, "y")]) };
+    assert!(store.append(user(ANN), id(30), undo).await.unwrap());
+    assert_eq!(last(user(ANN), 1).await.unwrap().last_turn, Some(id(10)), "the next undo goes further back");
 }
 
 pub(crate) async fn r_041_an_erased_owner_writes_nothing_more(store: &dyn Store) {

@@ -277,6 +277,8 @@ pub struct NewEvents {
     pub events: Vec<Event>,
     /// Whether they say that a task was changed.
     pub has_changed: bool,
+    /// The turn that they say was taken back.
+    pub undone: Option<Uuid>,
     /// When.
     pub now: Timestamp,
 }
@@ -319,6 +321,6 @@ pub struct History {
     pub messages: Vec<Message>,
     /// The events of the newest turns among them that are over.
     pub turns: Vec<(Uuid, Vec<Event>)>,
-    /// The newest turn that is over and changed tasks, however far back.
+    /// The newest turn that is over, changed tasks and was not taken back, however long ago.
     pub last_turn: Option<Uuid>,
 }

@@ -2,6 +2,7 @@
 //! own data folder, and speaks to it as a client would.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
 
+mod approval;
 mod authentication;
 mod batch;
 mod concurrency;
@@ -16,6 +17,7 @@ mod operation;
 mod protocol;
 mod sandbox;
 mod story;
+mod streaming;
 mod tokens;
 mod undo;
 mod watch;

@@ -72,7 +72,10 @@ async fn every_change_is_in_the_one_log_without_a_gap() {
     began(&store).await;
     let events = vec![turn::said("hi"), turn::Event::Replied { message: id(3), text: "hi".to_owned() }];
     assert!(
-        store.append(user(1), id(10), NewEvents { from: 1, events, has_changed: false, now: now() }).await.unwrap()
+        store
+            .append(user(1), id(10), NewEvents { from: 1, events, has_changed: false, undone: None, now: now() })
+            .await
+            .unwrap()
     );
     let log: Vec<LogRow> = query(
         &file,
@@ -149,7 +152,7 @@ async fn act(store: &Sqlite, deeds: Vec<Deed>) {
                     false => vec![turn::Event::Failed { reason: "down".into() }],
                 };
                 store
-                    .append(user(1), turn, NewEvents { from: 1, events, has_changed: false, now: now() })
+                    .append(user(1), turn, NewEvents { from: 1, events, has_changed: false, undone: None, now: now() })
                     .await
                     .unwrap();
             }

@@ -184,6 +184,11 @@ pub(super) fn append(
                 conversations::say(connection, owner, reply, seq, &origin)?;
             }
             advance_turn(connection, owner, turn, new)?;
+            if let Some(undone) = new.undone {
+                connection
+                    .prepare_cached("UPDATE turns SET has_changed = 0 WHERE owner = ?1 AND id = ?2")?
+                    .execute(params![blob(owner), undone.into_bytes()])?;
+            }
             Ok(Outcome::Commit(true))
         }
         _ => Ok(Outcome::Discard(false)),
