@@ -206,7 +206,7 @@ fn what_is_missing_or_impossible_is_asked_about_and_not_written() {
         (&[], &["add pay rent 4/5"], &[], "april|may"),
         (&[], &["add pay rent on 2020-01-01"], &[], "past"),
         (&[], &["add pay rent tomorrow on friday"], &[], "more than one"),
-        (&[], &["add three tasks: milk, bread and eggs"], &[], "one task at a time"),
+        (&[], &["add three tasks: milk, bread and eggs"], &["add milk", "add bread", "add eggs"], "added 3 tasks"),
         (&[], &["add milk and add bread"], &[], "one at a time"),
         (&[], &["buy milk"], &[], "should i add a task called “buy milk”"),
         (&[], &["buy milk tomorrow", "yes please"], &["add buy milk due 2026-11-12T23:59:59"], ""),

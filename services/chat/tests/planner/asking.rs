@@ -23,7 +23,7 @@ fn two_fitting_tasks_are_asked_about() {
         (MILKS, &["complete milk", "5"], &[], "only 2"),
         (MILKS, &["complete milk", "never mind"], &[], "nothing was changed"),
         (MILKS, &["complete milk", "none of them"], &[], "nothing was changed"),
-        (MILKS, &["complete milk", "both"], &[], "one task at a time"),
+        (MILKS, &["complete milk", "both"], &["complete Buy oat milk", "complete Buy cow milk"], "done: 2 tasks"),
         (MILKS, &["complete milk", "yes"], &[], "which task"),
         (MILKS, &["complete milk", "milk"], &[], "which task"),
         (MILKS, &["complete milk", "milk", "the first one"], &["complete Buy oat milk"], ""),
@@ -71,7 +71,7 @@ fn places_are_those_of_the_last_list() {
 
 #[test]
 fn a_renamed_task_keeps_its_place_in_the_list_that_was_shown() {
-    let mut talk = crate::fake::Talk::with(MILKS);
+    let mut talk = crate::talk::Talk::with(MILKS);
     talk.say("list my tasks");
     talk.say("rename 1 to buy tea");
     talk.say("complete 1");
@@ -80,7 +80,7 @@ fn a_renamed_task_keeps_its_place_in_the_list_that_was_shown() {
 
 #[test]
 fn twins_are_told_apart_by_their_place() {
-    let mut talk = crate::fake::Talk::with(&["Buy milk", "Buy milk"]);
+    let mut talk = crate::talk::Talk::with(&["Buy milk", "Buy milk"]);
     talk.say("complete buy milk");
     talk.say("the second");
     assert_eq!(talk.fake.effects, ["complete Buy milk"]);

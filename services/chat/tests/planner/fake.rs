@@ -1,13 +1,11 @@
-//! The tools in memory, and a conversation over them.
+//! The tools in memory.
 //!
 //! The fake answers as the contract says and writes down every write in words ("add Buy milk due
 //! 2026-11-12T23:59:59"), so that a test compares lines. Times are those of the user's zone.
 
-use errand_chat::domain::tool::{ToolCall, ToolFailure, ToolResult};
-use errand_chat::model::planner::Planner;
-use errand_chat::model::{Entry, Step, Transcript};
+use errand_chat::domain::tool::{ToolCall, ToolFailure};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 /// Wednesday, 11 November 2026, 10:00 in Berlin.
@@ -22,16 +20,6 @@ pub(crate) struct Fake {
     /// Changes the task that the next write is about before it arrives.
     pub(crate) meddle: bool,
     version: u32,
-}
-
-/// A conversation of a user with the planner.
-pub(crate) struct Talk {
-    pub(crate) fake: Fake,
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) now: Timestamp,
-    pub(crate) zone: String,
-    /// Whether earlier turns keep their calls and results in the transcript.
-    pub(crate) remembers_calls: bool,
 }
 
 impl Fake {
@@ -75,12 +63,34 @@ impl Fake {
         fake
     }
 
+    /// A failure with this reason.
+    pub(crate) fn failure(reason: &str) -> ToolFailure {
+        ToolFailure { reason: reason.to_owned(), message: String::new() }
+    }
+
+    /// Puts the tasks back as they were.
+    pub(crate) fn undo(&mut self, tasks: Vec<Value>) -> Value {
+        let before = std::mem::replace(&mut self.tasks, tasks);
+        let same = |index: &usize| before.get(*index) == self.tasks.get(*index);
+        let changed: Vec<usize> = (0..self.tasks.len()).filter(|index| !same(index)).collect();
+        let changed: Vec<Value> = changed
+            .into_iter()
+            .map(|index| {
+                let etag = json!(self.etag());
+                self.tasks[index]["etag"] = etag;
+                self.tasks[index].clone()
+            })
+            .collect();
+        self.effects.push("undo".to_owned());
+        json!({ "tasks": changed })
+    }
+
     fn etag(&mut self) -> String {
         self.version += 1;
         format!("{:x}", self.version)
     }
 
-    fn run(&mut self, call: &ToolCall) -> Result<Value, ToolFailure> {
+    pub(crate) fn run(&mut self, call: &ToolCall) -> Result<Value, ToolFailure> {
         self.calls.push(call.clone());
         match call.name.as_str() {
             "list_tasks" => Ok(self.list(&call.arguments)),
@@ -89,7 +99,8 @@ impl Fake {
                 self.tasks.iter().find(|task| &task["id"] == wanted).cloned().ok_or_else(|| failure("TASK_NOT_FOUND"))
             }
             "add_task" => Ok(self.add(&call.arguments["task"])),
-            _ => self.write(call),
+            "add_tasks" | "update_tasks" | "complete_tasks" | "delete_tasks" => self.batch(call),
+            _ => self.write(&call.name, &call.arguments),
         }
     }
 
@@ -146,9 +157,28 @@ impl Fake {
         task
     }
 
-    fn write(&mut self, call: &ToolCall) -> Result<Value, ToolFailure> {
-        let arguments = &call.arguments;
-        let updates = call.name == "update_task";
+    /// All or nothing.
+    fn batch(&mut self, call: &ToolCall) -> Result<Value, ToolFailure> {
+        let requests = call.arguments["requests"].as_array().cloned().unwrap();
+        assert!(!requests.is_empty(), "a batch of nothing");
+        let name = call.name.strip_suffix('s').unwrap();
+        let before = (self.tasks.clone(), self.effects.len());
+        let mut tasks = Vec::new();
+        for request in &requests {
+            match if name == "add_task" { Ok(self.add(&request["task"])) } else { self.write(name, request) } {
+                Ok(task) => tasks.push(task),
+                Err(failure) => {
+                    self.tasks = before.0;
+                    self.effects.truncate(before.1);
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(json!({ "tasks": tasks }))
+    }
+
+    fn write(&mut self, name: &str, arguments: &Value) -> Result<Value, ToolFailure> {
+        let updates = name == "update_task";
         let (id, etag) = if updates {
             (&arguments["task"]["id"], &arguments["task"]["etag"])
         } else {
@@ -160,7 +190,7 @@ impl Fake {
             self.tasks[index]["etag"] = json!("meddled");
         }
         let deleted = self.tasks[index].get("deleteTime").is_some();
-        match (call.name.as_str(), deleted) {
+        match (name, deleted) {
             ("undelete_task", false) => return Err(failure("TASK_NOT_DELETED")),
             ("undelete_task", true) | (_, false) => {}
             ("delete_task", true) => return Err(failure("TASK_NOT_FOUND")),
@@ -173,7 +203,7 @@ impl Fake {
         let task = &mut self.tasks[index];
         let title = text(&task["title"]);
         task["etag"] = version;
-        self.effects.push(match call.name.as_str() {
+        self.effects.push(match name {
             "complete_task" => {
                 task["completed"] = json!(true);
                 format!("complete {title}")
@@ -211,56 +241,8 @@ impl Fake {
     }
 }
 
-impl Talk {
-    pub(crate) fn with(tasks: &[&str]) -> Self {
-        Talk {
-            fake: Fake::with(tasks),
-            entries: Vec::new(),
-            now: NOW.parse().unwrap(),
-            zone: ZONE.to_owned(),
-            remembers_calls: true,
-        }
-    }
-
-    /// Says something and answers with the reply.
-    pub(crate) fn say(&mut self, message: &str) -> String {
-        self.entries.push(Entry::User(message.to_owned()));
-        let start = self.entries.len();
-        let mut ids = Vec::new();
-        let writes = self.fake.effects.len();
-        for _round in 0..8 {
-            let transcript = Transcript { now: self.now, time_zone: self.zone.clone(), entries: self.entries.clone(), last_turn: None };
-            match Planner.plan(&transcript).unwrap() {
-                Step::Reply(reply) => {
-                    assert!(!reply.trim().is_empty());
-                    assert!(self.fake.effects.len() <= writes + 1, "more than one write: {:?}", self.fake.effects);
-                    if !self.remembers_calls {
-                        self.entries.truncate(start);
-                    }
-                    self.entries.push(Entry::Assistant(reply.clone()));
-                    self.now = self.now.checked_add(7.seconds()).unwrap();
-                    return reply;
-                }
-                Step::Call(calls) => {
-                    assert_eq!(calls.len(), 1, "one call at a time");
-                    for call in calls {
-                        assert_eq!(call.id, format!("call-{}", ids.len() + 1));
-                        ids.push(call.id.clone());
-                        let outcome = self.fake.run(&call);
-                        self.entries.push(Entry::Result(ToolResult { call_id: call.id.clone(), outcome }));
-                        let result = self.entries.pop().unwrap();
-                        self.entries.push(Entry::Call(call));
-                        self.entries.push(result);
-                    }
-                }
-            }
-        }
-        panic!("no reply after 8 rounds to {message:?}: {:?}", self.fake.calls);
-    }
-}
-
 fn failure(reason: &str) -> ToolFailure {
-    ToolFailure { reason: reason.to_owned(), message: String::new() }
+    Fake::failure(reason)
 }
 
 fn text(value: &Value) -> String {

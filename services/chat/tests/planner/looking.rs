@@ -89,7 +89,7 @@ fn counts_and_single_tasks_are_told() {
 fn long_lists_are_cut_and_paged() {
     let titles: Vec<String> = (0..450).map(|number| format!("Job {number}")).collect();
     let tasks: Vec<&str> = titles.iter().map(String::as_str).collect();
-    let mut talk = crate::fake::Talk::with(&tasks);
+    let mut talk = crate::talk::Talk::with(&tasks);
     let reply = talk.say("list my tasks");
     assert!(reply.contains("20. Job 19") && !reply.contains("21. "), "{reply}");
     assert!(reply.contains("450 open tasks") && reply.ends_with("and 430 more."), "{reply}");
@@ -103,7 +103,7 @@ fn a_task_far_down_a_very_long_list_is_found_by_its_words() {
     let mut titles: Vec<String> = (0..1000).map(|number| format!("Job {number}")).collect();
     titles.push("Feed the hamster".to_owned());
     let tasks: Vec<&str> = titles.iter().map(String::as_str).collect();
-    let mut talk = crate::fake::Talk::with(&tasks);
+    let mut talk = crate::talk::Talk::with(&tasks);
     assert!(talk.say("how many tasks do I have?").contains("at least 800"));
     talk.say("complete the hamster");
     assert_eq!(talk.fake.effects, ["complete Feed the hamster"]);

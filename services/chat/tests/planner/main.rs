@@ -9,12 +9,14 @@
 mod adding;
 mod asking;
 mod changing;
+mod dialogues;
 mod fake;
 mod looking;
 mod robust;
+mod talk;
 mod talking;
 
-use fake::Talk;
+use talk::Talk;
 
 /// A dialogue: tasks, messages, writes, words of the last reply.
 type Row = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);

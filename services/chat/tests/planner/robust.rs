@@ -5,7 +5,8 @@ use errand_chat::model::planner::Planner;
 use errand_chat::model::{Entry, Model, ModelError, Step, Transcript};
 use proptest::prelude::*;
 
-use crate::fake::{Fake, NOW, Talk, ZONE};
+use crate::fake::{Fake, NOW, ZONE};
+use crate::talk::Talk;
 
 fn transcript(entries: Vec<Entry>) -> Transcript {
     Transcript { now: NOW.parse().unwrap(), time_zone: ZONE.to_owned(), entries, last_turn: None }

@@ -1,7 +1,7 @@
 //! Small talk, help, refusals, things imagined, other languages: nothing is touched, and mostly
 //! nothing is even read.
 
-use crate::fake::Talk;
+use crate::talk::Talk;
 
 const TASKS: &[&str] = &["Buy milk", "Pay rent", "Dentist", "x Call mom", "yes", "thanks"];
 

@@ -5,7 +5,7 @@
 use jiff::Zoned;
 
 use super::dates;
-use super::intent::{self, Change, Intent, Reading, Talk, Verb};
+use super::intent::{self, Change, Group, Intent, Reading, Talk};
 use super::replies::{self, Question};
 use super::targets::{self, Found, Place, Target, Task, Wanted};
 use super::words::Text;
@@ -50,17 +50,20 @@ pub(super) enum Done {
     Delete,
     /// Brought it back.
     Undelete,
+    /// Took back what a turn did.
+    Undo,
 }
 
 /// Reads the tool behind a write; nothing for a read.
 pub(super) fn written(tool: &str) -> Option<Done> {
     Some(match tool {
-        "add_task" => Done::Add,
-        "update_task" => Done::Update,
-        "complete_task" => Done::Complete,
+        "add_task" | "add_tasks" => Done::Add,
+        "update_task" | "update_tasks" => Done::Update,
+        "complete_task" | "complete_tasks" => Done::Complete,
         "reopen_task" => Done::Reopen,
-        "delete_task" => Done::Delete,
+        "delete_task" | "delete_tasks" => Done::Delete,
         "undelete_task" => Done::Undelete,
+        "undo_turn" => Done::Undo,
         _ => return None,
     })
 }
@@ -100,9 +103,16 @@ impl<'t> Exchange<'t> {
         answers.flat_map(Task::read_all).collect()
     }
 
-    /// Why its last call failed, if it did.
+    /// The tasks that its writes answered.
+    pub(super) fn written(&self) -> Vec<Task> {
+        let writes = self.steps.iter().filter(|(call, _)| written(&call.name).is_some());
+        let answers = writes.filter_map(|(_, result)| result.and_then(|result| result.outcome.as_ref().ok()));
+        answers.flat_map(Task::read_all).collect()
+    }
+
+    /// Why one of its calls failed, if one did.
     pub(super) fn failure(&self) -> Option<&'t ToolFailure> {
-        self.steps.last().and_then(|(_, result)| result.and_then(|result| result.outcome.as_ref().err()))
+        self.steps.iter().find_map(|(_, result)| result.and_then(|result| result.outcome.as_ref().err()))
     }
 }
 
@@ -115,6 +125,9 @@ pub(super) fn interpret(exchanges: &[Exchange<'_>], now: &Zoned) -> Reading {
         start -= 1;
     }
     let mut state = intent::read(exchanges[start].message, now);
+    if let Some(reading) = follow_up(exchanges, last, now) {
+        return reading;
+    }
     for index in start + 1..=last {
         let fresh = intent::read(exchanges[index].message, now);
         let question = Question::read(exchanges[index - 1].reply);
@@ -123,6 +136,41 @@ pub(super) fn interpret(exchanges: &[Exchange<'_>], now: &Zoned) -> Reading {
             .unwrap_or(fresh);
     }
     state
+}
+
+/// "and for friday?" after a question about the list: the same question about that day.
+fn follow_up(exchanges: &[Exchange<'_>], index: usize, now: &Zoned) -> Option<Reading> {
+    const LEADS: &[&str] = &["and|ok|okay|so what|how about", "what|how about", "and for|on|about?"];
+    let text = Text::read(exchanges[index].message);
+    let clause = text.whole().trim();
+    let rest = clause.eat(LEADS)?;
+    let asks = text.whole().ends_with("?") || clause.eat(&["and? what|how about"]).is_some();
+    if !asks || rest.is_empty() || rest.len() > 6 {
+        return None;
+    }
+    let before = index.checked_sub(1)?;
+    let previous = follow_up(exchanges, before, now).unwrap_or_else(|| intent::read(exchanges[before].message, now));
+    let (Intent::List(old) | Intent::Count(old)) = &previous.intent else { return None };
+    let (new, left) = intent::filter(rest, now);
+    let mut filter = old.clone();
+    let picks = new.range.is_some() || new.overdue || new.state != Default::default() || new.priority.is_some();
+    match left {
+        None if picks => {
+            if new.range.is_some() || new.overdue {
+                (filter.range, filter.overdue) = (new.range, new.overdue);
+            }
+            if new.state != filter.state && new.state != Default::default() {
+                filter.state = new.state;
+            }
+            filter.priority = new.priority.or(filter.priority);
+        }
+        Some(words) if !picks && old.words.is_some() => filter.words = Some(words),
+        _ => return None,
+    }
+    Some(Reading::sure(match previous.intent {
+        Intent::Count(_) => Intent::Count(filter),
+        _ => Intent::List(filter),
+    }))
 }
 
 /// The request that a question was about, completed by its answer; nothing if the message is no answer.
@@ -208,14 +256,15 @@ fn which(before: &Reading, fresh: &Reading, past: &[Exchange<'_>], message: &str
         Intent::Pick(place) if !lines.is_empty() => return chosen(Target::Place(*place)),
         Intent::Talk(Talk::Yes) if lines.len() == 1 => return chosen(Target::Place(Place::Nth(1))),
         Intent::Talk(Talk::Yes) if !lines.is_empty() => return Some(before.clone()),
-        Intent::Many(_) if !lines.is_empty() => return Some(Reading::sure(Intent::Many(verb_of(before)))),
+        Intent::Many(_) if !lines.is_empty() => return all(before),
         Intent::Change(Target::Words(_) | Target::Place(_), _) => return None,
         _ => {}
     }
     let text = Text::read(message);
     let clause = text.whole().trim();
-    if clause.is(&["both|all|everything of? them|these|those?", "all|both two|three|four?"]) {
-        return Some(Reading::sure(Intent::Many(verb_of(before))));
+    if let Some(group @ (Group::Shown(_) | Group::Places(_) | Group::First(_) | Group::Last(_))) = intent::group(clause)
+    {
+        return grouped(before, group);
     }
     if !(plain(fresh) || matches!(fresh.intent, Intent::Show(_) | Intent::List(_))) || clause.len() > 12 {
         return None;
@@ -233,6 +282,20 @@ fn which(before: &Reading, fresh: &Reading, past: &[Exchange<'_>], message: &str
         || chosen(Target::Words(wanted.clone())).filter(|_| plain(fresh)),
         |place| chosen(Target::Place(place)),
     )
+}
+
+/// The same request about all tasks of the question.
+fn all(before: &Reading) -> Option<Reading> {
+    grouped(before, Group::Shown(None))
+}
+
+fn grouped(before: &Reading, group: Group) -> Option<Reading> {
+    match &before.intent {
+        Intent::Change(_, change) | Intent::Group(_, change) => {
+            Some(Reading::sure(Intent::Group(group, change.clone())))
+        }
+        _ => None,
+    }
 }
 
 /// The line of a question that these words tell from the others.
@@ -260,16 +323,6 @@ fn retarget(before: &Reading, target: Target) -> Option<Reading> {
         _ => return None,
     };
     Some(Reading::sure(intent))
-}
-
-fn verb_of(reading: &Reading) -> Verb {
-    match &reading.intent {
-        Intent::Change(_, Change::Complete) => Verb::Complete,
-        Intent::Change(_, Change::Reopen) => Verb::Reopen,
-        Intent::Change(_, Change::Delete) => Verb::Delete,
-        Intent::Change(_, Change::Undelete) => Verb::Undelete,
-        _ => Verb::Change,
-    }
 }
 
 /// "What should the task be called?" - the message is its title, with a day or labels if it has any.
@@ -319,9 +372,14 @@ fn named(before: &Reading, message: &str) -> Option<Reading> {
 pub(super) fn touched(past: &[Exchange<'_>]) -> Option<Touched> {
     for exchange in past.iter().rev().take(MEMORY) {
         if let Some((call, done, result)) = exchange.write() {
-            let made = result.and_then(|result| result.outcome.as_ref().ok()).and_then(Task::read).map(|task| task.id);
+            let mut made =
+                result.and_then(|result| result.outcome.as_ref().ok()).map(Task::read_all).unwrap_or_default();
+            let made = if made.len() == 1 { made.pop().map(|task| task.id) } else { None };
             let argument = || {
-                let arguments = &call.arguments;
+                let arguments = match call.arguments.get("requests").and_then(serde_json::Value::as_array) {
+                    Some(requests) => requests.first().filter(|_| requests.len() == 1)?,
+                    None => &call.arguments,
+                };
                 let id = arguments.get("taskId").or_else(|| arguments.get("task").and_then(|task| task.get("id")));
                 id.and_then(serde_json::Value::as_str).map(str::to_owned)
             };
@@ -342,6 +400,26 @@ pub(super) fn touched(past: &[Exchange<'_>]) -> Option<Touched> {
                 return Some(Touched { target, verb });
             }
             _ => {}
+        }
+    }
+    None
+}
+
+/// How long the last list is.
+pub(super) fn listed(past: &[Exchange<'_>]) -> usize {
+    let lines = past.iter().rev().take(MEMORY).map(|exchange| replies::lines(exchange.reply).len());
+    lines.into_iter().find(|length| *length > 0).unwrap_or_default()
+}
+
+/// How many "they" are: as many as were shown last, all of them, with nothing done since.
+pub(super) fn shown(past: &[Exchange<'_>]) -> Option<usize> {
+    for exchange in past.iter().rev().take(MEMORY) {
+        let length = replies::lines(exchange.reply).len();
+        if length > 0 {
+            return (!replies::is_cut(exchange.reply)).then_some(length);
+        }
+        if exchange.write().is_some() || replies::about(exchange.reply).is_some() {
+            return None;
         }
     }
     None

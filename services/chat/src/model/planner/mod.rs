@@ -2,27 +2,29 @@
 //!
 //! It is pure: no clock, no network, no memory. Every call reads the whole transcript again: what the
 //! last message means ([`context`], [`intent`]), which reads have been made, which task is meant
-//! ([`targets`]), and answers with the one step that comes next. A turn makes at most one write, and
-//! that write carries the version of the task that was seen, so that a change by somebody else makes
-//! it fail instead of overwriting. Titles are data: they are compared and quoted, never read as orders.
-//! Deleting or changing several tasks at once is absent.
+//! ([`targets`], [`several`]), and answers with the one step that comes next. A turn does one thing, to
+//! one task or to several, and every write carries the versions of the tasks that were seen, so that a
+//! change by somebody else makes it fail instead of overwriting. Titles are data: they are compared and
+//! quoted, never read as orders. Different things in one message are absent.
 
 use async_trait::async_trait;
 use jiff::Zoned;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use self::context::{Done, Exchange};
 use self::intent::{Change, Correction, Intent, Reading, Talk};
 use self::targets::{Found, Target, Task, Wanted};
 use super::{Model, ModelError, Step, Transcript};
-use crate::domain::tool::ToolCall;
+use crate::domain::tool::{ToolCall, ToolResult};
 
 mod context;
 mod dates;
 mod intent;
 mod reads;
 mod replies;
+mod several;
 mod targets;
 mod words;
 mod writes;
@@ -37,6 +39,7 @@ type Flow<T> = Result<T, Step>;
 /// One turn while it is planned.
 struct Turn<'t> {
     now: Zoned,
+    last_turn: Option<Uuid>,
     past: &'t [Exchange<'t>],
     this: &'t Exchange<'t>,
 }
@@ -58,7 +61,7 @@ impl Planner {
         let exchanges = Exchange::of(transcript);
         let (this, past) = exchanges.split_last().ok_or(ModelError::NothingToAnswer)?;
         let reading = context::interpret(&exchanges, &now);
-        let turn = Turn { now, past, this };
+        let turn = Turn { now, last_turn: transcript.last_turn, past, this };
         let step = turn.next(&reading).unwrap_or_else(|step| step);
         Ok(match (step, &reading.ignored) {
             (Step::Reply(text), Some(part)) if replies::Question::read(&text).is_none() => {
@@ -77,11 +80,12 @@ impl Turn<'_> {
             return reply(replies::failure(failure, self.this.write().is_some()));
         }
         if let Some((call, done, result)) = self.this.write() {
-            let task = result.and_then(|result| result.outcome.as_ref().ok()).and_then(Task::read);
-            return reply(self.done(reading, call, done, task.unwrap_or_default()));
+            return reply(self.done(reading, call, done, result));
         }
         match &reading.intent {
             Intent::Add(draft) => self.add(draft, reading.tentative),
+            Intent::AddSeveral(drafts) => self.add_several(drafts, reading.tentative),
+            Intent::Group(group, change) => self.change_group(group, change, reading.tentative),
             Intent::Change(target, change) => {
                 let task = self.target(target, Some(change))?;
                 self.change(change, &task, reading.tentative)
@@ -140,7 +144,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Of several things said to be done the one that is a task, if it is only one.
+    /// Of several things said to be done those that are tasks.
     fn said(&self, wanted: &[Wanted]) -> Flow<Step> {
         let tasks = self.open(None)?;
         let mut fitting = wanted
@@ -150,7 +154,15 @@ impl Turn<'_> {
         match (fitting.next(), fitting.next()) {
             (Some(Found::One(task)), None) => self.change(&Change::Complete, task, false),
             (Some(Found::Several(tasks)), None) => reply(replies::which(&tasks, &self.now)),
-            (Some(_), _) => reply(replies::several_commands()),
+            (Some(first), Some(second)) => {
+                let mut done = Vec::new();
+                for found in [first, second].into_iter().chain(fitting) {
+                    let Found::One(task) = found else { return reply(replies::several_commands()) };
+                    done.push(task.clone());
+                }
+                self.change_all(&Change::Complete, &done, false)
+            }
+            (Some(_), None) => reply(replies::several_commands()),
             (None, _) => reply(replies::not_found(
                 &wanted.first().map_or(String::new(), |first| first.said.clone()),
                 Some(&Change::Complete),
@@ -176,28 +188,25 @@ impl Turn<'_> {
         self.change(&change, &task, tentative)
     }
 
-    /// Takes back the last write, as far as one call can.
+    /// Takes back the last turn that changed something.
     fn undo(&self) -> Flow<Step> {
-        let written = self.past.iter().rev().take(6).find(|exchange| {
-            exchange.write().is_some_and(|(_, _, result)| result.is_some_and(|result| result.outcome.is_ok()))
-                || replies::about(exchange.reply).is_some_and(|(done, _)| done.is_some())
-        });
-        let touched = written.and_then(|exchange| context::touched(std::slice::from_ref(exchange)));
-        let Some(touched) = touched else { return reply(replies::no_undo(None)) };
-        let change = match touched.verb {
-            Some(Done::Delete) => Change::Undelete,
-            Some(Done::Complete) => Change::Reopen,
-            Some(Done::Reopen) => Change::Complete,
-            Some(Done::Add | Done::Undelete) => Change::Delete,
-            Some(Done::Update) => return reply(replies::no_undo(Some(&self.target(&touched.target, None)?))),
-            None => return reply(replies::no_undo(None)),
-        };
-        let task = self.target(&touched.target, Some(&change))?;
-        self.change(&change, &task, false)
+        match self.last_turn {
+            Some(turn) => Ok(self.call("undo_turn", json!({ "turnId": turn.to_string() }))),
+            None => reply(replies::no_undo()),
+        }
     }
 
     /// What a write did.
-    fn done(&self, reading: &Reading, call: &ToolCall, done: Done, task: Task) -> String {
+    fn done(&self, reading: &Reading, call: &ToolCall, done: Done, result: Option<&ToolResult>) -> String {
+        let answer = result.and_then(|result| result.outcome.as_ref().ok());
+        if done == Done::Undo {
+            return replies::undone(answer);
+        }
+        let mut tasks = self.this.written();
+        if tasks.len() > 1 {
+            return replies::changed_several(done, &tasks, &self.now);
+        }
+        let task = tasks.pop().unwrap_or_default();
         if done == Done::Add {
             let repeats = matches!(&reading.intent, Intent::Add(draft) if draft.repeats);
             return replies::added(&task, repeats, &self.now);
@@ -205,9 +214,10 @@ impl Turn<'_> {
         let seen = self.this.tasks().into_iter().find(|seen| seen.id == task.id);
         // An answer without a title still has to be told; what was read before knows it.
         let task = if task.title.is_empty() { seen.clone().unwrap_or(task) } else { task };
-        let mask = call.arguments.get("updateMask").and_then(Value::as_str).unwrap_or_default();
+        let request = call.arguments.get("requests").and_then(|requests| requests.get(0)).unwrap_or(&call.arguments);
+        let mask = request.get("updateMask").and_then(Value::as_str).unwrap_or_default();
         let change = match (&reading.intent, mask) {
-            (Intent::Change(_, change), _) => Some(change.clone()),
+            (Intent::Change(_, change) | Intent::Group(_, change), _) => Some(change.clone()),
             (_, "title") => Some(Change::Rename(task.title.clone())),
             (_, "dueTime") => Some(Change::Due(None)),
             (Intent::Correct(Correction { priority: Some(priority), .. }), _) => Some(Change::Priority(*priority)),

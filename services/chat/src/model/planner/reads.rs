@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::intent::{Change, Filter, State};
 use super::targets::{self, Found, Target, Task, Wanted};
-use super::{Flow, Turn, context, replies, reply};
+use super::words::Text;
+use super::{Flow, Turn, context, dates, replies, reply};
 use crate::domain::tool::ToolCall;
 use crate::model::Step;
 
@@ -31,6 +32,22 @@ impl Turn<'_> {
     pub(super) fn call(&self, tool: &str, arguments: Value) -> Step {
         let id = format!("call-{}", self.this.steps.len() + 1);
         Step::Call(vec![ToolCall { id, name: tool.to_owned(), arguments }])
+    }
+
+    /// One call of a tool that takes several requests.
+    pub(super) fn batch(&self, tool: &str, requests: &[Value]) -> Step {
+        self.call(tool, json!({ "requests": requests }))
+    }
+
+    /// Several calls of tools that take one request each.
+    pub(super) fn calls(&self, requests: Vec<(&'static str, Value)>) -> Step {
+        let first = self.this.steps.len() + 1;
+        let call = |(index, (tool, arguments)): (usize, (&str, Value))| ToolCall {
+            id: format!("call-{}", first + index),
+            name: tool.to_owned(),
+            arguments,
+        };
+        Step::Call(requests.into_iter().enumerate().map(call).collect())
     }
 
     /// The tasks that `list_tasks` answers to these arguments, or the call that is still to make.
@@ -124,7 +141,7 @@ impl Turn<'_> {
     }
 
     /// The task that a line of a list shows: by its title, among twins by all that the line says.
-    fn on_line<'a>(&self, line: &str, tasks: &'a [Task]) -> Found<'a> {
+    pub(super) fn on_line<'a>(&self, line: &str, tasks: &'a [Task]) -> Found<'a> {
         let shown = |task: &&Task| replies::shows(line, &task.title);
         let longest = tasks.iter().filter(shown).map(|task| task.title.len()).max().unwrap_or_default();
         let twins: Vec<&Task> = tasks.iter().filter(shown).filter(|task| task.title.len() == longest).collect();
@@ -158,7 +175,13 @@ impl Turn<'_> {
         let mut near: Option<Step> = None;
         for pool in pools {
             let tasks = pool()?;
-            match find(&tasks) {
+            let found = find(&tasks);
+            if !matches!(found, Found::One(_))
+                && let Some(task) = wanted.and_then(|wanted| self.dated(wanted, &tasks))
+            {
+                return Ok(task.clone());
+            }
+            match found {
                 Found::One(task) => return Ok(task.clone()),
                 Found::Several(tasks) => return Err(Step::Reply(replies::which(&tasks, &self.now))),
                 Found::Near(tasks) => {
@@ -168,6 +191,33 @@ impl Turn<'_> {
             }
         }
         Err(near.unwrap_or_else(|| Step::Reply(replies::not_found(said, change))))
+    }
+
+    /// "the rent due friday": the only task with these words that is due then.
+    fn dated<'a>(&self, wanted: &Wanted, tasks: &'a [Task]) -> Option<&'a Task> {
+        let text = Text::read(&wanted.said);
+        let clause = text.whole().trim_end();
+        let (range, (from, to)) = dates::range(clause, &self.now)?;
+        let words = clause.before(from).trim_end();
+        let words = words.eat_back(&["task|one|item|todo? that|which is?", "task|one|item|todo"]).unwrap_or(words);
+        if to != clause.to || from == clause.from && !clause.part(from, to).has(&["due|for|on"]) {
+            return None;
+        }
+        let fits = |task: &&Task| {
+            task.due.is_some_and(|due| {
+                range.after.is_none_or(|after| due >= after) && range.before.is_none_or(|before| due < before)
+            })
+        };
+        let then: Vec<Task> = tasks.iter().filter(fits).cloned().collect();
+        let named = Wanted::of(words);
+        let id = if named.is_plain() {
+            let [only] = then.as_slice() else { return None };
+            only.id.clone()
+        } else {
+            let Found::One(task) = targets::find(&then, &named) else { return None };
+            task.id.clone()
+        };
+        tasks.iter().find(|task| task.id == id)
     }
 
     pub(super) fn list(&self, filter: &Filter) -> Flow<Step> {

@@ -171,6 +171,11 @@ impl Wanted {
         longest.max_by_key(|word| word.chars().count())
     }
 
+    /// Whether it says more than "the task" or "it".
+    pub(super) fn is_plain(&self) -> bool {
+        self.must.is_empty() || self.must.iter().all(|word| GENERAL.iter().any(|general| stem(general) == *word))
+    }
+
     fn fits(&self, title: &Title) -> bool {
         !self.must.is_empty() && self.must.iter().all(|word| title.has(word))
     }
@@ -345,6 +350,11 @@ impl Priority {
             Priority::High => "high",
         }
     }
+}
+
+/// Whether a word names something that can be done: "buy", "call".
+pub(super) fn is_deed(word: &str) -> bool {
+    stems::is_deed(&stem(word))
 }
 
 /// A title after a correction: "buy milk" and "oat milk" make "buy oat milk"; words that begin with a

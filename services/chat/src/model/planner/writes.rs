@@ -1,4 +1,4 @@
-//! The one write of a turn: what is sent to make or change a task, and why it is not.
+//! The write of a turn: what is sent to make or change a task, and why it is not.
 //!
 //! Every change carries the version of the task that was seen. Limits are the contract's, asked here
 //! so that the user is told in plain words.
@@ -20,25 +20,32 @@ const LABEL_LENGTH: usize = 50;
 
 impl Turn<'_> {
     pub(super) fn add(&self, draft: &Draft, tentative: bool) -> Flow<Step> {
-        let Some(title) = &draft.title else { return reply(replies::ask_title()) };
+        let (task, due) = self.new_task(draft)?;
+        if tentative {
+            return reply(replies::confirm_add(draft, due, &self.now));
+        }
+        Ok(self.batch("add_tasks", &[task]))
+    }
+
+    /// The request that makes a task, and when it will be due.
+    pub(super) fn new_task(&self, draft: &Draft) -> Flow<(Value, Option<Timestamp>)> {
+        let refused = |text: String| Err(Step::Reply(text));
+        let Some(title) = &draft.title else { return refused(replies::ask_title()) };
         if title.chars().count() > TITLE_LENGTH {
-            return reply(replies::too_long("title", TITLE_LENGTH));
+            return refused(replies::too_long("title", TITLE_LENGTH));
         }
         let due = match &draft.when {
             Some(when) => match when.resolve(&self.now, None) {
                 Ok(due) => Some(due),
-                Err(problem) => return reply(replies::unusable(&problem, &self.now)),
+                Err(problem) => return refused(replies::unusable(&problem, &self.now)),
             },
             None => None,
         };
-        if tentative {
-            return reply(replies::confirm_add(draft, due, &self.now));
-        }
         let mut task = Map::new();
         task.insert("title".to_owned(), json!(title));
         if let Some(description) = &draft.description {
             if description.chars().count() > DESCRIPTION_LENGTH {
-                return reply(replies::too_long("description", DESCRIPTION_LENGTH));
+                return refused(replies::too_long("description", DESCRIPTION_LENGTH));
             }
             task.insert("description".to_owned(), json!(description));
         }
@@ -56,41 +63,47 @@ impl Turn<'_> {
                 }
             }
             if labels.len() > LABELS || labels.iter().any(|label| label.chars().count() > LABEL_LENGTH) {
-                return reply(replies::too_long("label", LABEL_LENGTH));
+                return refused(replies::too_long("label", LABEL_LENGTH));
             }
             task.insert("labels".to_owned(), json!(labels));
         }
-        Ok(self.call("add_task", json!({ "task": task })))
+        Ok((json!({ "task": task }), due))
     }
 
     pub(super) fn change(&self, change: &Change, task: &Task, tentative: bool) -> Flow<Step> {
-        if task.deleted && !matches!(change, Change::Undelete | Change::Delete) {
-            return reply(replies::already(task, "is deleted"));
+        let due = self.due(change, task)?;
+        let (tool, request) = self.request(change, task, due)?;
+        if tentative {
+            return reply(replies::confirm(change, task, due, &self.now));
         }
-        let due = match change {
+        Ok(if tool.ends_with("tasks") { self.batch(tool, &[request]) } else { self.call(tool, request) })
+    }
+
+    /// When a task will be due after a change of that.
+    pub(super) fn due(&self, change: &Change, task: &Task) -> Flow<Option<Timestamp>> {
+        let refused = |text: String| Err(Step::Reply(text));
+        Ok(match change {
             Change::Due(Some(when)) => {
                 let zone = self.now.time_zone().clone();
                 let usual = task.due.map(|due| due.to_zoned(zone).date()).filter(|day| *day >= self.now.date());
                 match when.resolve(&self.now, usual) {
                     Ok(due) => Some(due),
-                    Err(problem) => return reply(replies::unusable(&problem, &self.now)),
+                    Err(problem) => return refused(replies::unusable(&problem, &self.now)),
                 }
             }
             Change::Shift(shift) => match self.shifted(shift, task) {
                 Some(due) => Some(due),
-                None => return reply(replies::out_of_calendar(&self.now)),
+                None => return refused(replies::out_of_calendar(&self.now)),
             },
             _ => None,
-        };
-        let step = self.write(change, task, due)?;
-        if tentative {
-            return reply(replies::confirm(change, task, due, &self.now));
-        }
-        Ok(step)
+        })
     }
 
-    /// The call that changes the task; a reply if it is so already or cannot be.
-    fn write(&self, change: &Change, task: &Task, due: Option<Timestamp>) -> Flow<Step> {
+    /// The tool that changes the task and what it is given; a reply if it is so already or cannot be.
+    pub(super) fn request(&self, change: &Change, task: &Task, due: Option<Timestamp>) -> Flow<(&'static str, Value)> {
+        if task.deleted && !matches!(change, Change::Undelete | Change::Delete) {
+            return Err(Step::Reply(replies::already(task, "is deleted")));
+        }
         let already = |state: &str| Err(Step::Reply(replies::already(task, state)));
         let on_task = json!({ "taskId": task.id, "etag": task.etag });
         let update = |field: &str, value: Value| {
@@ -98,18 +111,18 @@ impl Turn<'_> {
             if !value.is_null() {
                 changed[field] = value;
             }
-            Ok(self.call("update_task", json!({ "task": changed, "updateMask": field })))
+            Ok(("update_tasks", json!({ "task": changed, "updateMask": field })))
         };
         match change {
             Change::Complete if task.completed => already("is done already"),
-            Change::Complete => Ok(self.call("complete_task", on_task)),
+            Change::Complete => Ok(("complete_tasks", on_task)),
             Change::Reopen if !task.completed => already("is still open"),
-            Change::Reopen => Ok(self.call("reopen_task", on_task)),
+            Change::Reopen => Ok(("reopen_task", on_task)),
             Change::Delete if task.deleted => already("is deleted already"),
-            Change::Delete => Ok(self.call("delete_task", on_task)),
+            Change::Delete => Ok(("delete_tasks", on_task)),
             Change::Undelete if !task.deleted => already("is not deleted"),
-            Change::Undelete => Ok(self.call("undelete_task", on_task)),
-            Change::Rename(title) if title.is_empty() => reply(replies::ask_new_title(task)).and_then(Err),
+            Change::Undelete => Ok(("undelete_task", on_task)),
+            Change::Rename(title) if title.is_empty() => Err(Step::Reply(replies::ask_new_title(task))),
             Change::Rename(title) if title.chars().count() > TITLE_LENGTH => {
                 Err(Step::Reply(replies::too_long("title", TITLE_LENGTH)))
             }

@@ -5,10 +5,12 @@
 
 use jiff::Zoned;
 
-use super::super::dates::{self, Due, Lead};
-use super::super::words::{Clause, Kind, tidy};
+use super::super::dates::{self, Lead};
+use super::super::words::{Clause, Kind, Word, tidy};
 use super::talk::Opening;
-use super::{Draft, Intent, Priority, Reading, Verb, change, fields, has_words, look};
+use super::{Draft, Intent, Priority, Reading, change, fields, has_words, items, look};
+
+pub(super) use super::super::dates::Due;
 
 /// What may stand between the verb and the title: "add a task called".
 const NEW_TASK: &[&str] = &[
@@ -20,6 +22,8 @@ const NEW_TASK: &[&str] = &[
     "task|todo|reminder :|-",
     "to do :|-",
     "another|one more? task|todo|reminder|one :",
+    "add|create|make|insert another|one more? task|todo|reminder|one|thing :",
+    "add|create|insert something|sth|one more|new|else? :",
 ];
 /// Starts that lead straight to the title.
 const START: &[&str] = &[
@@ -59,8 +63,8 @@ pub(super) fn starts(core: Clause<'_>) -> bool {
 
 /// Reads a sentence that makes a task.
 pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Option<Reading> {
-    if core.eat(&["add|create|make|insert me? the|these|those|some|several|following|multiple|a|couple|few|two|three|four|five|many|more? following|of|few|couple? of? new? tasks|todos|items|reminders"]).is_some() {
-        return Some(Reading::sure(Intent::Many(Verb::Add)));
+    if let Some(reading) = items::read(core, now) {
+        return Some(reading);
     }
     // "tomorrow I need to ...", "by friday, remind me to ..."
     let (before, core) = leading(core, now, true);
@@ -78,6 +82,10 @@ pub(super) fn read(core: Clause<'_>, opening: &Opening<'_>, now: &Zoned) -> Opti
         let rest = rest.eat(&["to|about|of|that|:|,", "i need|have to"]).unwrap_or(rest);
         let rest = rest.eat(&["i|we need|have to", "the"]).unwrap_or(rest);
         return Some(finish(rest, merge(before, due), now, false));
+    }
+    // "put taxes back on my list" is no new task.
+    if core.eat(&["put"]).is_some() && core.has(&["back on|to|in|onto"]) {
+        return None;
     }
     if core.eat(&["put|place|throw|stick"]).is_some() && core.has(LIST) {
         return core.eat(&["put|place|throw|stick"]).map(|rest| finish(rest, before, now, false));
@@ -201,12 +209,21 @@ fn merge(a: Due, b: Due) -> Due {
     due
 }
 
-fn finish(rest: Clause<'_>, before: Due, now: &Zoned, explicit: bool) -> Reading {
+pub(super) fn finish(rest: Clause<'_>, before: Due, now: &Zoned, explicit: bool) -> Reading {
     match draft(rest, now, explicit) {
         Ok((mut draft, due)) => {
             let due = merge(before, due);
             draft.when = due.when;
-            Reading::sure(due.problem.map_or(Intent::Add(draft), Intent::Unusable))
+            if let Some(problem) = due.problem {
+                return Reading::sure(Intent::Unusable(problem));
+            }
+            if let Some(drafts) = items::parted(&draft, rest).filter(|_| !explicit) {
+                return Reading::sure(Intent::AddSeveral(drafts));
+            }
+            // "add bread and complete milk": a title seldom goes on with such an order.
+            let order = ["and|then complete|reopen|undelete"];
+            let tentative = !explicit && rest.has(&order) && rest.eat(&order).is_none();
+            Reading { intent: Intent::Add(draft), tentative, ignored: None }
         }
         Err(problem) => Reading::sure(Intent::Unusable(problem)),
     }
@@ -253,7 +270,7 @@ pub(in super::super) fn draft(clause: Clause<'_>, now: &Zoned, explicit: bool) -
 fn title(clause: Clause<'_>, gone: &[(usize, usize)]) -> String {
     let kept: Vec<usize> = (clause.from..clause.to)
         .filter(|at| !gone.iter().any(|(from, to)| (*from..*to).contains(at)))
-        .filter(|at| clause.part(*at, at + 1).words().first().is_some_and(|word| word.kind != Kind::Mark))
+        .filter(|at| clause.part(*at, at + 1).words().first().is_some_and(is_title))
         .collect();
     if let [only] = kept.as_slice()
         && let Some(quoted) = clause.part(*only, only + 1).only_quoted()
@@ -261,9 +278,19 @@ fn title(clause: Clause<'_>, gone: &[(usize, usize)]) -> String {
         return tidy(quoted);
     }
     let first = kept.first().copied().unwrap_or(clause.from);
-    let skip = matches!(clause.normal(first), "a" | "an" | "to") && kept.len() > 1;
+    // "a, b and c" keeps its "a".
+    let skip = matches!(clause.normal(first), "a" | "an" | "to") && kept.get(1) == Some(&(first + 1));
     let start = if skip { first + 1 } else { first };
     clause.after(start).without(gone)
+}
+
+/// Whether a title can begin with this: a word or a picture, but no punctuation.
+fn is_title(word: &Word) -> bool {
+    word.kind != Kind::Mark || word.normal.chars().any(|sign| !sign.is_ascii() && !is_punctuation(sign))
+}
+
+fn is_punctuation(sign: char) -> bool {
+    matches!(sign, '\u{a1}'..='\u{bf}' | '\u{2010}'..='\u{206f}' | '\u{3000}'..='\u{303f}' | '\u{fe00}'..='\u{fe0f}')
 }
 
 fn repeats(clause: Clause<'_>) -> bool {
@@ -417,5 +444,5 @@ pub(super) fn wish(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     }
     let mut reading = finish(words, Due::default(), now, false);
     reading.tentative = true;
-    matches!(reading.intent, Intent::Add(_)).then_some(reading)
+    matches!(reading.intent, Intent::Add(_) | Intent::AddSeveral(_)).then_some(reading)
 }

@@ -6,7 +6,7 @@ use super::super::dates;
 use super::super::targets::{Place, Target, Wanted};
 use super::super::words::{Clause, Kind, tidy};
 use super::add::level;
-use super::{Change, Intent, Priority, Reading, Verb, has_words};
+use super::{Change, Intent, Priority, Reading, Verb, group, has_words};
 
 const DONE: &str = "completely|all|fully|now|already? done|complete|completed|finished|closed|ticked|checked";
 const NOT_DONE: &str = "not done|complete|completed|finished|closed anymore|yet?";
@@ -25,10 +25,7 @@ const FROM_LIST: &[&str] = &[
 
 /// What a change is about: words, a place in a list, "it".
 pub(in super::super) fn target(clause: Clause<'_>) -> Target {
-    let mut rest = clause.trim();
-    while let Some(shorter) = rest.eat_back(FROM_LIST).filter(|rest| !rest.is_empty()) {
-        rest = shorter.trim();
-    }
+    let rest = without_list(clause);
     if rest.is_empty() {
         return Target::Missing;
     }
@@ -59,6 +56,15 @@ pub(in super::super) fn target(clause: Clause<'_>) -> Target {
         return Target::Words(Wanted::quoted(rest.inner(only)));
     }
     Target::Words(Wanted::of(stripped))
+}
+
+/// Without "from my list" and the like at the end.
+pub(super) fn without_list(clause: Clause<'_>) -> Clause<'_> {
+    let mut rest = clause.trim();
+    while let Some(shorter) = rest.eat_back(FROM_LIST).filter(|rest| !rest.is_empty()) {
+        rest = shorter.trim();
+    }
+    rest
 }
 
 /// A place in a list: "the second one", "number 3", "#2", "the last".
@@ -125,7 +131,11 @@ pub(super) fn many(clause: Clause<'_>) -> bool {
 }
 
 pub(super) fn change(rest: Clause<'_>, verb: Verb, change: Change) -> Reading {
-    if many(rest) { Reading::sure(Intent::Many(verb)) } else { Reading::sure(Intent::Change(target(rest), change)) }
+    Reading::sure(match group::group(rest) {
+        Some(group) => Intent::Group(group, change),
+        None if many(rest) => Intent::Many(verb),
+        None => Intent::Change(target(rest), change),
+    })
 }
 
 /// A command that changes a task.
@@ -195,6 +205,9 @@ fn reopen(core: Clause<'_>) -> Option<Reading> {
         let plain = rest.eat_back(&[&format!("as|from? {DONE}")]).unwrap_or(rest);
         return open(plain);
     }
+    if let Some(rest) = core.eat(&["open"]).and_then(|rest| rest.eat_back(&["again", "back up"])) {
+        return open(rest);
+    }
     if let Some(rest) = core.eat(&["mark|set|flag|put|move|change|turn|update"]) {
         let ends = [
             format!("as|to|back? as|to? {NOT_DONE}"),
@@ -229,21 +242,24 @@ fn delete(core: Clause<'_>) -> Option<Reading> {
     let rest = core
         .eat(&["cancel|drop|scrap|kill|clear|wipe|empty|purge|dump|ditch|nuke|destroy|reset|flush out?"])
         .filter(|rest| has_words(*rest))?;
-    if many(rest) || rest.is(&["it all", "all? out", "list", "my|the database|account|data|slate"]) {
+    if rest.is(&["it all", "all? out", "list", "my|the database|account|data|slate"]) {
         return Some(Reading::sure(Intent::Many(Verb::Delete)));
     }
-    Some(Reading::tentative(Intent::Change(target(rest), Change::Delete)))
+    let reading = change(rest, Verb::Delete, Change::Delete);
+    // Several wait for a yes anyway.
+    let alone = matches!(reading.intent, Intent::Change(..));
+    Some(Reading { tentative: alone, ..reading })
 }
 
 fn undelete(core: Clause<'_>) -> Option<Reading> {
     let back = |rest| Some(change(rest, Verb::Undelete, Change::Undelete));
     if core.is(&[
-        "undo that|it|this|please?",
+        "undo|undid that|it|this|please? please?",
         "undo the|my|your? last|previous? change|action|thing|command|one|step|delete|deletion|completion|edit|update",
         "undo what you just? did",
         "take that|it back",
         "revert that|it|this?",
-        "put|change|bring|get that|it back",
+        "put|change that|it back",
         "undo deleting|completing that|it",
     ]) {
         return Some(Reading::sure(Intent::Undo));
@@ -426,11 +442,8 @@ fn moved(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     if !(certain || led || fielded) || !has_words(object) {
         return None;
     }
-    if many(object) {
-        return Some(Reading::sure(Intent::Many(Verb::Change)));
-    }
-    Some(Reading::sure(match due.problem {
-        Some(problem) => Intent::Unusable(problem),
-        None => Intent::Change(target(object), Change::Due(due.when)),
-    }))
+    Some(match due.problem {
+        Some(problem) => Reading::sure(Intent::Unusable(problem)),
+        None => change(object, Verb::Change, Change::Due(due.when)),
+    })
 }

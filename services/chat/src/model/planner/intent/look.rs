@@ -132,6 +132,7 @@ const PLAIN: &[&str] = &[
     "once",
     "more",
     "only",
+    "most",
     "just",
     "deadlines",
     "assignments",
@@ -224,6 +225,7 @@ fn one(core: Clause<'_>) -> Option<Intent> {
     let when = core.eat(&[
         "when is|are|was|does|do|did|must|should|'s i|we? need|have? to?",
         "when's",
+        "what time|day|date is|are|was|does|do|'s|should i|we? need|have? to?",
         "by when is|are|do|must i? need|have? to?",
     ]);
     if let Some(rest) = when.filter(|rest| has_words(*rest)) {
@@ -350,7 +352,7 @@ fn picks(filter: &Filter) -> bool {
 }
 
 /// Which tasks a text picks out, and the words that it left over.
-fn filter(clause: Clause<'_>, now: &Zoned) -> (Filter, Option<String>) {
+pub(in super::super) fn filter(clause: Clause<'_>, now: &Zoned) -> (Filter, Option<String>) {
     let mut filter = Filter::default();
     let mut gone = Vec::new();
     words(clause, &mut filter, &mut gone);
@@ -361,6 +363,7 @@ fn filter(clause: Clause<'_>, now: &Zoned) -> (Filter, Option<String>) {
         gone.extend(found);
         found.is_some()
     };
+    take(&["without|not deleting|completing|changing|touching them|it|anything|any|one?"]);
     filter.overdue = take(&["past their? due date?", "overdue|late|behind|missed|expired"]);
     if take(&[
         "without|no|lacking a|any? due? date|dates|deadline|deadlines",
@@ -437,6 +440,9 @@ fn words(clause: Clause<'_>, filter: &mut Filter, gone: &mut Vec<(usize, usize)>
     ];
     let Some((from, start)) = clause.find(ABOUT) else { return };
     let mut rest = clause.after(start);
+    if rest.is(&["anything|something|everything"]) {
+        return;
+    }
     if rest.eat(&["no|a|the|any|high|low|medium? due|deadline|priority|tag|label", "high|low|medium|top"]).is_some() {
         return;
     }

@@ -7,7 +7,7 @@
 
 use jiff::Zoned;
 
-use super::dates::{Problem, Range, Shift, When};
+use super::dates::{self, Problem, Range, Shift, When};
 use super::targets::{Place, Target, Wanted};
 use super::words::{Clause, Kind, Text};
 
@@ -15,12 +15,16 @@ mod add;
 mod change;
 mod fields;
 mod foreign;
+mod group;
+mod items;
 mod look;
 mod said;
 mod talk;
 
 pub(super) use add::draft;
 pub(super) use change::target;
+pub(super) use group::{Group, group};
+pub(super) use look::filter;
 
 /// What a message means.
 #[derive(Clone, Debug)]
@@ -38,11 +42,15 @@ pub(super) struct Reading {
 pub(super) enum Intent {
     /// Make a task.
     Add(Draft),
+    /// Make several tasks.
+    AddSeveral(Vec<Draft>),
     /// Change one task.
     Change(Target, Change),
+    /// Change several tasks in the same way.
+    Group(Group, Change),
     /// Rename one task; where "to" stands more than once, each way to split the sentence.
     Rename(Vec<(Target, String)>),
-    /// Complete the one task of these that is there: several sentences told what was done.
+    /// Complete those of these that are there: several sentences told what was done.
     Said(Vec<Wanted>),
     /// Mend what was just written: "actually make that oat milk".
     Correct(Correction),
@@ -54,7 +62,7 @@ pub(super) enum Intent {
     Count(Filter),
     /// Show one task.
     Show(Target),
-    /// Do something to several tasks at once, which this version does not do.
+    /// Do something to several tasks, but it is not plain to which.
     Many(Verb),
     /// More than one command in one message.
     SeveralCommands,
@@ -321,10 +329,16 @@ fn sentences<'t>(whole: Clause<'t>) -> Vec<Clause<'t>> {
         ["dr", "mr", "mrs", "ms", "st", "no", "vs", "etc", "e.g", "i.e", "a.m", "p.m", "prof", "jr", "sr", "approx"];
     let mut found = Vec::new();
     let mut start = whole.from;
+    // "add these: a; b" and a list with a line for each are one sentence.
+    let listing = talk::opening(whole.trim()).core.and_then(items::announced).is_some();
     for at in whole.from..whole.to {
-        let ends = matches!(whole.normal(at), "." | "!" | "?" | ";") && whole.gap_before(at + 1);
+        let ends = match whole.normal(at) {
+            "." | "!" | "?" => whole.gap_before(at + 1),
+            ";" => whole.gap_before(at + 1) && !listing,
+            _ => false,
+        };
         let inside = at > whole.from && short.contains(&whole.normal(at - 1)) && whole.normal(at) == ".";
-        let broken = whole.line_before(at + 1) && at + 1 < whole.to;
+        let broken = whole.line_before(at + 1) && at + 1 < whole.to && !listing;
         if (ends && !inside) || broken {
             found.push(whole.part(start, at + 1));
             start = at + 1;
@@ -343,12 +357,20 @@ fn clause(sentence: Clause<'_>, now: &Zoned) -> Reading {
         return opening.talk.map_or_else(|| Reading::sure(Intent::Unknown), |talk| Reading::sure(Intent::Talk(talk)));
     };
     let core = core
-        .eat_back(&[", please", ", thanks", ", thank you", "please", ", ok", ", okay", "will you", "would you"])
+        .eat_back(&[", please", ", thanks", ", thank you", "please", ", ok", ", okay", "will you", "would you", "then"])
         .filter(|rest| !rest.is_empty())
         .map_or(core, |rest| rest.trim_end());
     let mut reading = command(core, &opening, now);
     // A statement with a question mark is a question: it is never carried out unasked.
-    let writes = matches!(reading.intent, Intent::Add(_) | Intent::Change(..) | Intent::Rename(_) | Intent::Correct(_));
+    let writes = matches!(
+        reading.intent,
+        Intent::Add(_)
+            | Intent::AddSeveral(_)
+            | Intent::Change(..)
+            | Intent::Group(..)
+            | Intent::Rename(_)
+            | Intent::Correct(_)
+    );
     if ((asked && !opening.requested) || opening.doubtful) && writes {
         reading.tentative = true;
     }
@@ -403,6 +425,10 @@ fn several(core: Clause<'_>, now: &Zoned) -> bool {
     (core.from + 1..core.to).any(|at| {
         let Some(end) = JOINS.iter().find_map(|join| core.fits(at, join)) else { return false };
         let rest = core.after(end);
+        // "on friday, add ..."
+        if at < core.from + 8 && dates::only(core.before(at), now).is_some() {
+            return false;
+        }
         if adds {
             let again = rest.eat(&["add|create a|an|another|the|new? "]).is_some()
                 || rest.eat(&["remind me to|about", "add|create", "another task|one|reminder"]).is_some();

@@ -7,10 +7,11 @@ use super::super::dates;
 use super::super::targets::{Target, Wanted, base_of_past, base_of_told, stem};
 use super::super::words::{Clause, tidy};
 use super::talk::Opening;
-use super::{Change, Correction, Intent, Reading, Verb, add, change, has_words};
+use super::{Change, Correction, Intent, Reading, Verb, add, change, group, has_words};
 
 const DONE: &str = "done|complete|completed|finished|sorted|handled|settled|ready|closed|over";
-const IS: &str = "is|are|was|were|got|gets|'s|has|have been? now|already|all|finally|completely|just? all|been?";
+const IS: &str =
+    "is|are|was|were|got|gets|'s|has|have been? now|already|all|both|finally|completely|just? all|both|been?";
 const LATELY: &[&str] = &[
     "already|yesterday|finally|earlier|again|now|too|today|recently|successfully|btw",
     "just now",
@@ -85,7 +86,7 @@ const NOT_DOING: &[&str] = &[
 ];
 
 /// Whether having done this means that it is finished.
-fn finishes(verb: &str) -> bool {
+pub(super) fn finishes(verb: &str) -> bool {
     !NOT_DOING.iter().any(|other| stem(other) == stem(verb))
 }
 
@@ -143,12 +144,7 @@ fn not_done(core: Clause<'_>) -> Option<Reading> {
 }
 
 fn reopened(object: Clause<'_>, tentative: bool) -> Reading {
-    let intent = if change::many(object) {
-        Intent::Many(Verb::Reopen)
-    } else {
-        Intent::Change(change::target(object), Change::Reopen)
-    };
-    Reading { intent, tentative, ignored: None }
+    Reading { tentative, ..change::change(object, Verb::Reopen, Change::Reopen) }
 }
 
 /// "make that oat milk", "I meant friday", "no, oat milk".
@@ -210,13 +206,13 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     }
     for ends in [format!("{IS} {DONE}"), format!("can|could|may|should be {DONE}")] {
         if let Some(object) = core.eat_back(&[&ends]).filter(|object| has_words(*object)) {
-            return Some(completed(object, Target::Words(Wanted::of(object))));
+            return Some(completed(object, None));
         }
     }
     if core.eat(&["i|we|you|he|she|they|well|got|get|have|had|has"]).is_none()
         && let Some(object) = core.eat_back(&["done|completed|finished|✓|✔|✅"]).filter(|object| has_words(*object))
     {
-        return Some(completed(object, change::target(object)));
+        return Some(completed(object, None));
     }
     if let Some((at, end)) = core.find(&["is|are|was|has|have been|now|already|finally? been?"])
         && at > core.from
@@ -225,7 +221,7 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
         if let [word] = rest.words()
             && let Some(verb) = base_of_past(&word.normal).filter(|verb| finishes(verb))
         {
-            return Some(completed(object, Target::Words(Wanted::said(&verb, object))));
+            return Some(completed(object, Some(&verb)));
         }
         if rest.len() <= 3 && rest.has(&["urgent|important|critical", "high|low|medium priority"]) {
             let level = add::level(rest)?;
@@ -243,19 +239,21 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
     {
         // "rent paid"
         let object = core.before(core.to - 1).trim_end();
-        let wanted = Target::Words(Wanted::said(&verb, object));
-        return Some(Reading { tentative: core.normal(core.to - 2) != ":", ..completed(object, wanted) });
+        return Some(Reading { tentative: core.normal(core.to - 2) != ":", ..completed(object, Some(&verb)) });
     }
     None
 }
 
-fn completed(object: Clause<'_>, target: Target) -> Reading {
+fn completed(object: Clause<'_>, verb: Option<&str>) -> Reading {
+    if let Some(group) = group::told(object, verb) {
+        return Reading::sure(Intent::Group(group, Change::Complete));
+    }
     if change::many(object) {
         return Reading::sure(Intent::Many(Verb::Complete));
     }
-    let target = match change::target(object) {
-        Target::Words(_) => target,
-        other => other,
+    let target = match (change::target(object), verb) {
+        (Target::Words(_), Some(verb)) => Target::Words(Wanted::said(verb, object)),
+        (target, _) => target,
     };
     Reading::sure(Intent::Change(target, Change::Complete))
 }
@@ -283,20 +281,22 @@ fn did(core: Clause<'_>) -> Option<Reading> {
         "wrapped up",
         "checked|ticked|crossed off",
     ]) {
-        return has_words(object).then(|| completed(object, Target::Words(Wanted::of(object))));
+        return has_words(object).then(|| completed(object, None));
     }
     if let Some(object) =
         rest.eat(&["got|have|had"]).and_then(|rest| rest.eat_back(&["done|finished|completed|sorted"]))
     {
-        return has_words(object).then(|| completed(object, Target::Words(Wanted::of(object))));
+        return has_words(object).then(|| completed(object, None));
     }
     if let Some(object) = rest.eat(&["had"]).filter(|object| has_words(*object)) {
-        return Some(Reading { tentative: true, ..completed(object, Target::Words(Wanted::of(object))) });
+        return Some(Reading { tentative: true, ..completed(object, None) });
     }
     let told = subject.is_some() || rest.from > core.from;
     let first = rest.normal(rest.from);
     let verb = if told { base_of_told(first) } else { base_of_past(first) }?;
-    if rest.find(&["and"]).is_some_and(|(_, next)| base_of_past(rest.normal(next)).is_some()) {
+    let unfinished =
+        |part: &Clause<'_>| part.len() > 1 && base_of_past(part.normal(part.from)).is_some_and(|verb| !finishes(&verb));
+    if finishes(&verb) && group::split(rest).iter().skip(1).any(unfinished) {
         return Some(Reading::sure(Intent::SeveralCommands));
     }
     if !finishes(&verb) || rest.has(&["if|but|because|almost|not|tomorrow|instead|half|part"]) {
@@ -305,5 +305,5 @@ fn did(core: Clause<'_>) -> Option<Reading> {
     let object = rest.after(rest.from + 1);
     let object =
         object.eat(&["up|off|out|back|with|to|for|at|by|on|in"]).filter(|rest| has_words(*rest)).unwrap_or(object);
-    has_words(object).then(|| completed(object, Target::Words(Wanted::said(&verb, object))))
+    has_words(object).then(|| completed(object, Some(&verb)))
 }

@@ -135,6 +135,11 @@ pub(super) fn opening(sentence: Clause<'_>) -> Opening<'_> {
         } else if let Some(after) = said(rest, FINE) {
             opening.talk.get_or_insert(Talk::Fine);
             rest = after;
+        } else if let Some(after) = rest.eat(&["i was just? thinking|wondering ,? maybe?"]).filter(|after| {
+            // "I was thinking, please remind me": what follows is asked for.
+            after.eat(&["please", "can|could|would you"]).is_some()
+        }) {
+            rest = after;
         } else if let Some(after) =
             rest.eat(&["actually|wait|sorry|correction|oops", "i mean", "scratch that", "on second thought"])
         {

@@ -12,8 +12,10 @@ use super::dates::{END_OF_DAY, Problem};
 use super::intent::{Change, Draft, Filter, State, Verb};
 use super::targets::Task;
 
+mod several;
 mod talk;
 
+pub(super) use several::{changed_several, confirm_add_several, confirm_several, is_cut, missing, not_one, undone};
 pub(super) use talk::{failure, foreign, talk, unknown};
 
 /// How many tasks a list shows.
@@ -352,7 +354,7 @@ pub(super) fn added(task: &Task, repeats: bool, now: &Zoned) -> String {
 pub(super) fn changed(done: Done, change: Option<&Change>, before: Option<&Task>, task: &Task, now: &Zoned) -> String {
     let title = quoted(&task.title);
     match (done, change) {
-        (Done::Add, _) => added(task, false, now),
+        (Done::Add | Done::Undo, _) => added(task, false, now),
         (Done::Complete, _) => format!("Done: {title}."),
         (Done::Reopen, _) => format!("Open again: {title}."),
         (Done::Delete, _) => format!("Deleted {title}. Say undo to bring it back."),
@@ -414,18 +416,18 @@ pub(super) fn picked() -> String {
         .to_owned()
 }
 
-/// Several tasks at once are not done.
+/// It is not plain which tasks are meant.
 pub(super) fn many(verb: Verb) -> String {
-    let (doing, example) = match verb {
-        Verb::Complete => ("complete", "done with the dentist"),
-        Verb::Reopen => ("reopen", "reopen the dentist"),
-        Verb::Delete => ("delete", "delete the dentist task"),
-        Verb::Undelete => ("bring back", "bring back the dentist"),
-        Verb::Change => ("change", "move the dentist to friday"),
-        Verb::Add => ("add", "add buy milk tomorrow"),
+    let example = match verb {
+        Verb::Complete => "complete milk and eggs, complete the first two, complete everything due today",
+        Verb::Reopen => "reopen milk and eggs, reopen the first two",
+        Verb::Delete => "delete milk and eggs, delete the first two, delete all completed tasks",
+        Verb::Undelete => "bring back milk and eggs, bring back the first two",
+        Verb::Change => "move milk and eggs to friday, move everything due today to tomorrow",
+        Verb::Add => "add milk, eggs and bread",
     };
     format!(
-        "For now I {doing} one task at a time, so nothing was changed. Tell me which one, for example: {example}. \
+        "I am not sure which tasks you mean, so nothing was changed. Say for example: {example}. \
          If that was a title, put it in quotes."
     )
 }
@@ -459,15 +461,9 @@ pub(super) fn unusable(problem: &Problem, now: &Zoned) -> String {
     }
 }
 
-/// There is nothing to take back, or it cannot be.
-pub(super) fn no_undo(why: Option<&Task>) -> String {
-    match why {
-        Some(task) => format!(
-            "Nothing to change: {} was edited, and I cannot take edits back yet. Tell me what it should be.",
-            quoted(&task.title)
-        ),
-        None => "There is nothing that I could take back. Nothing was changed.".to_owned(),
-    }
+/// There is nothing to take back.
+pub(super) fn no_undo() -> String {
+    "There is nothing that I could take back. Nothing was changed.".to_owned()
 }
 
 /// A part of the message was left aside.

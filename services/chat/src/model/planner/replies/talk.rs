@@ -14,7 +14,7 @@ pub(in super::super) fn talk(talk: Talk) -> String {
         Talk::HowAreYou => "I am fine, thank you. What can I do for your tasks?".to_owned(),
         Talk::Who => "I am Errand's built-in assistant: a program that reads plain English and looks after your tasks.".to_owned(),
         Talk::Help | Talk::HowTo => {
-            format!("I can add, list, find, count, complete, reopen, rename, move, describe, prioritise, tag, delete and bring back tasks, one at a time. {EXAMPLES}")
+            format!("I can add, list, find, count, complete, reopen, rename, move, describe, prioritise, tag, delete and bring back tasks, one or several, and undo it. {EXAMPLES}")
         }
         Talk::Fine => "Good. Tell me when there is something to do.".to_owned(),
         Talk::Yes => "There is nothing to confirm. What should I do?".to_owned(),
@@ -43,6 +43,8 @@ pub(in super::super) fn failure(failure: &ToolFailure, writing: bool) -> String 
     let outcome = if writing { " Nothing was changed." } else { "" };
     match failure.reason.as_str() {
         "ETAG_MISMATCH" => "That task was changed by somebody else at the same moment, so I left it alone. Say it again to act on it as it is now.".to_owned(),
+        "APPROVAL_REQUIRED" => "I ask before I do that, so nothing was changed yet. Say yes to go on, or no to leave it.".to_owned(),
+        "CHANGES_NOT_FOUND" => "There is nothing that I could take back. Nothing was changed.".to_owned(),
         "TASK_NOT_FOUND" => format!("That task is not there any more.{outcome}"),
         "TASK_DELETED" => "That task is deleted. Say “undelete” and its title to bring it back first.".to_owned(),
         "TASK_NOT_DELETED" => "That task is not deleted, so there is nothing to bring back.".to_owned(),
