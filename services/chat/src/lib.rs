@@ -64,6 +64,7 @@ pub struct Role {
     app: App,
     runner: Runner,
     store: Arc<dyn Store>,
+    disk: errand_storage::Disk,
 }
 
 /// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
@@ -73,10 +74,12 @@ pub struct Role {
 pub fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
     let Dependencies { clock, secret, task, model, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(path)?);
+    let store = Sqlite::open(path)?;
+    let disk = store.disk();
+    let store: Arc<dyn Store> = Arc::new(store);
     let runner = Runner::new(store.clone(), model, TaskTools::new(task), clock.clone(), config.turns);
     let app = App::new(store.clone(), runner.clone(), clock, pages, drain);
-    Ok(Role { app, runner, store })
+    Ok(Role { app, runner, store, disk })
 }
 
 // === impl Role ===
@@ -91,6 +94,12 @@ impl Role {
     /// Lets go of what is too old, now and then, until the drain begins. To be spawned.
     pub async fn keep_house(self) {
         self.app.keep_house().await;
+    }
+
+    /// Follows whether writes find room on the disk, for health.
+    #[must_use]
+    pub fn disk(&self) -> errand_storage::Disk {
+        self.disk.clone()
     }
 
     /// Parks the turns that are under way and closes the file.

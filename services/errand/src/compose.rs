@@ -17,7 +17,7 @@ use errand_chassis::{
 };
 use errand_chat::model::planner::Planner;
 use errand_gateway::Upstreams;
-use errand_proto::{auth::auth_service_server, task::task_service_server};
+use errand_proto::{auth::auth_service_server, chat::chat_service_server, task::task_service_server};
 use errand_storage::Disk;
 
 use crate::{
@@ -112,8 +112,9 @@ impl Suite {
         };
         let auth = follow(self.auth.disk(), auth_service_server::SERVICE_NAME);
         let task = follow(self.task.disk(), task_service_server::SERVICE_NAME);
+        let chat = follow(self.chat.disk(), chat_service_server::SERVICE_NAME);
         async move {
-            tokio::join!(auth, task);
+            tokio::join!(auth, task, chat);
         }
     }
 

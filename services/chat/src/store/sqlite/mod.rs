@@ -63,6 +63,12 @@ struct NewChange<'a> {
 // === impl Sqlite ===
 
 impl Sqlite {
+    /// Follows whether writes find room.
+    #[must_use]
+    pub fn disk(&self) -> errand_storage::Disk {
+        self.database.disk()
+    }
+
     /// Opens a file that is at the newest of [`MIGRATIONS`].
     ///
     /// # Errors
