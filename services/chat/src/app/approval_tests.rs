@@ -13,7 +13,7 @@ use crate::{
 
 /// Lists, then deletes everything that it saw, on "delete everything"; takes the last turn back
 /// whenever it can.
-fn eager(transcript: &Transcript) -> Result<Step, ModelError> {
+pub(super) fn eager(transcript: &Transcript) -> Result<Step, ModelError> {
     let said = transcript.entries.iter().rev().find_map(|entry| match entry {
         Entry::User(text) => Some(text.as_str()),
         _ => None,

@@ -225,3 +225,36 @@ async fn r_103_a_process_that_dies_again_and_again_still_gets_there() {
     assert!(lives > 3, "{lives}");
     check(&file, &task, &answered).await;
 }
+
+#[tokio::test]
+async fn r_103_a_crash_at_any_write_after_a_yes_deletes_what_was_asked_and_once() {
+    for stores_the_last in [false, true] {
+        let mut writes = 1;
+        loop {
+            let (file, task) = (File::new(), FakeTask::default());
+            task.fill(50);
+            let model = || Arc::new(Puppet::new(approval::eager));
+            let first = world(Arc::new(file.open()), model(), &task, 8);
+            let asked = first.send(say(None, "delete everything")).await.unwrap();
+            first.close().await;
+            let yes = || Say { request: named("y", "yes"), ..say(Some(asked.conversation), "yes") };
+
+            let mortal = Mortal { store: file.open(), writes_left: AtomicUsize::new(writes), stores_the_last };
+            let dying = world(Arc::new(mortal), model(), &task, 8);
+            let died = dying.send(yes()).await.is_err();
+            dying.close().await;
+
+            let last = world(Arc::new(file.open()), model(), &task, 8);
+            let done = last.send(yes()).await.unwrap();
+            assert!(done.text.starts_with("Deleted 50 tasks."), "{}", done.text);
+            assert_eq!((task.made(), task.tasks().taken.len(), last.model.asked()), (0, 1, 0));
+            last.close().await;
+            if !died {
+                break;
+            }
+            writes += 1;
+        }
+        // The message, what it answers, and what came of it: each was a place to die.
+        assert!(writes >= 3, "{writes}");
+    }
+}

@@ -80,3 +80,18 @@ async fn a_task_that_changes_before_the_yes_is_asked_for_again() {
     assert!(ann.say(&chat, "yes").await.response.starts_with("Deleted 3 tasks."));
     assert!(ann.list().await.is_empty());
 }
+
+#[tokio::test]
+async fn completing_more_than_five_tasks_waits_for_a_yes_and_five_do_not() {
+    let sandbox = Sandbox::start();
+    let ann = sandbox.sign_up().await;
+    fill(&ann, 6).await;
+    let asked = ann.say("", "complete everything").await;
+    let what = asked.approval_requested.as_ref().unwrap_or_else(|| panic!("{asked:?}"));
+    assert_eq!((what.tool.as_str(), what.affected.len()), ("complete_tasks", 6));
+    assert!(ann.list().await.iter().all(|task| !task.completed));
+    ann.say(&asked.conversation_id, "yes, please").await;
+    assert!(ann.list().await.iter().all(|task| task.completed));
+    ann.say(&asked.conversation_id, "undo that").await;
+    assert!(ann.list().await.iter().all(|task| !task.completed));
+}
