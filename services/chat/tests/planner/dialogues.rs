@@ -6,7 +6,7 @@
 
 use crate::talk::Talk;
 
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
     ("adding", include_str!("dialogues/adding.txt")),
     ("several", include_str!("dialogues/several.txt")),
     ("finishing", include_str!("dialogues/finishing.txt")),
@@ -14,13 +14,19 @@ const TABLES: [(&str, &str); 7] = [
     ("changing", include_str!("dialogues/changing.txt")),
     ("looking", include_str!("dialogues/looking.txt")),
     ("talking", include_str!("dialogues/talking.txt")),
+    ("second", include_str!("dialogues/second.txt")),
 ];
 
 /// How a dialogue went.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
+    /// As the row has it first.
+    Best,
+    /// As the row also allows: mostly a question where an answer would have been better.
     Right,
+    /// Less than was asked for, or other words.
     Wrong,
+    /// Something was written that nobody asked for.
     WrongWrite,
 }
 
@@ -51,8 +57,13 @@ impl<'a> Dialogue<'a> {
     fn judge(&self, written: &[String], reply: &str) -> Verdict {
         let written = sorted(written.iter().map(|effect| effect.to_lowercase()).collect());
         if self.accepted.contains(&written) {
+            let best = self.accepted.first() == Some(&written);
             let reply = reply.to_lowercase();
-            return if self.words.iter().all(|word| reply.contains(word)) { Verdict::Right } else { Verdict::Wrong };
+            return if self.words.iter().all(|word| reply.contains(word)) {
+                if best { Verdict::Best } else { Verdict::Right }
+            } else {
+                Verdict::Wrong
+            };
         }
         if self.accepted.iter().any(|way| within(&written, way)) { Verdict::Wrong } else { Verdict::WrongWrite }
     }
@@ -71,7 +82,8 @@ fn within(some: &[String], all: &[String]) -> bool {
 
 #[test]
 fn people_who_never_saw_the_planner_are_understood() {
-    let (mut right, mut all, mut wrong, mut harmful) = (0, 0, Vec::new(), Vec::new());
+    let (mut right, mut all) = (0, 0);
+    let (mut second, mut wrong, mut harmful) = (Vec::new(), Vec::new(), Vec::new());
     for (name, table) in TABLES {
         let (mut right_here, mut all_here) = (0, 0);
         let mut tasks = Vec::new();
@@ -81,19 +93,23 @@ fn people_who_never_saw_the_planner_are_understood() {
                 continue;
             }
             let dialogue = Dialogue::read(line);
-            let mut worst = (Verdict::Right, String::new());
+            let mut worst = (Verdict::Best, String::new());
             for remembers_calls in [true, false] {
                 let mut talk = Talk { remembers_calls, ..Talk::with(&tasks) };
                 let reply = dialogue.said.iter().map(|message| talk.say(message)).last().unwrap();
                 let verdict = dialogue.judge(&talk.fake.effects, &reply);
-                if verdict != Verdict::Right && worst.0 != Verdict::WrongWrite {
+                if verdict > worst.0 {
                     let report = format!("{name}: {line}\n   wrote {:?}\n   replied {reply:?}", talk.fake.effects);
                     worst = (verdict, report);
                 }
             }
             all_here += 1;
             match worst.0 {
-                Verdict::Right => right_here += 1,
+                Verdict::Best => right_here += 1,
+                Verdict::Right => {
+                    right_here += 1;
+                    second.push(worst.1);
+                }
                 Verdict::Wrong => wrong.push(worst.1),
                 Verdict::WrongWrite => harmful.push(worst.1),
             }
@@ -102,7 +118,10 @@ fn people_who_never_saw_the_planner_are_understood() {
         right += right_here;
         all += all_here;
     }
-    println!("{right} of {all} are right, {} are wrong writes", harmful.len());
+    println!("{right} of {all} are right ({} of them second best), {} are wrong writes", second.len(), harmful.len());
+    for report in &second {
+        println!("second best: {report}");
+    }
     for report in &wrong {
         println!("not right: {report}");
     }
