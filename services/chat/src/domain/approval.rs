@@ -5,7 +5,10 @@
 //! is stored as an event. It is answered by the user's very next message, once, within ten minutes,
 //! and read here: no model has a part in it.
 
-use std::{collections::HashMap, fmt::Write};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use errand_changelog::UserId;
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +29,9 @@ pub const VALID: SignedDuration = SignedDuration::from_mins(10);
 
 /// How many tasks a question names.
 const NAMED: usize = 10;
+
+/// How many tasks one call takes, by the contract.
+const MOST_ITEMS: usize = 1000;
 
 /// Reasons that say that a task is no longer what it was when the user was asked.
 const STALE: [&str; 4] = ["ETAG_MISMATCH", "TASK_NOT_FOUND", "TASK_DELETED", "TASK_NOT_DELETED"];
@@ -99,7 +105,7 @@ pub const GONE: &str =
 /// Binds a call to what it would touch now. `tasks` are the user's, as they are listed.
 ///
 /// # Errors
-/// When it touches something that is not there.
+/// When it touches something that is not there, or could not be done anyway.
 pub fn prepare(
     owner: UserId,
     call: &ToolCall,
@@ -118,8 +124,15 @@ pub fn prepare(
         Some(items) => items.iter_mut().collect(),
         None => vec![&mut call.arguments],
     };
+    if items.len() > MOST_ITEMS {
+        return Err(impossible(format!("at most {MOST_ITEMS} tasks at once")));
+    }
+    let mut seen = HashSet::new();
     for item in items {
         let found = bind(item, &known)?;
+        if !found.id.is_empty() && !seen.insert(found.id.clone()) {
+            return Err(impossible(format!("the task {} is named twice", found.id)));
+        }
         lines.push(format!("- \"{}\"{}", found.title, changes(item)));
         affected.push(found);
     }
@@ -247,6 +260,11 @@ fn bind(item: &mut Value, known: &HashMap<&str, &Value>) -> Result<Affected, Too
         fields.insert("etag".to_owned(), Value::String(etag.to_owned()));
     }
     Ok(Affected { id, title: title.to_owned(), etag: etag.to_owned() })
+}
+
+/// What the call would be refused with: nobody is asked for what can not be done.
+fn impossible(message: String) -> ToolFailure {
+    ToolFailure { reason: "INVALID_FIELDS".to_owned(), message }
 }
 
 /// What a request would change in its task, in short.

@@ -62,6 +62,16 @@ fn what_is_not_there_is_not_asked_for() {
 }
 
 #[test]
+fn nobody_is_asked_for_what_can_not_be_done() {
+    let refused = |call: &ToolCall, count| prepare(owner(), call, &tasks(count), ASKED, false).unwrap_err().reason;
+    assert_eq!(refused(&delete(1001), 1001), "INVALID_FIELDS");
+    assert!(prepare(owner(), &delete(1000), &tasks(1001), ASKED, false).is_ok());
+    let mut twice = delete(2);
+    twice.arguments["requests"][1]["taskId"] = json!("t0");
+    assert_eq!(refused(&twice, 2), "INVALID_FIELDS");
+}
+
+#[test]
 fn new_tasks_are_counted_by_themselves() {
     let requests: Vec<_> = (0..6).map(|n| json!({"task": {"title": format!("new {n}")}})).collect();
     let call = ToolCall { id: "c".into(), name: "add_tasks".into(), arguments: json!({"requests": requests}) };

@@ -30,7 +30,10 @@ pub const LONGEST_REPLY: usize = 20_000;
 /// The longest id or name of a call that is taken from the model, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// The largest arguments that are taken from the model, by [`weight`]; a thousand short tasks fit.
+/// Arguments up to this weight are always taken from the model; every task fits.
+const LIGHT_ARGUMENTS: usize = 16 * 1024;
+
+/// How much heavier arguments may weigh in one turn, together; a thousand short tasks fit.
 const HEAVIEST_ARGUMENTS: usize = 256 * 1024;
 
 /// The longest reason of a failure that is kept, in characters.
@@ -299,6 +302,8 @@ pub fn asked(
     calls.truncate(MOST_CALLS);
     let before: Vec<&Judged> = events.iter().flat_map(judged).collect();
     let mut taken: Vec<String> = before.iter().map(|judged| judged.call.id.clone()).collect();
+    let heavy = |call: &ToolCall| weight(&call.arguments).saturating_sub(LIGHT_ARGUMENTS);
+    let mut taken_on: usize = before.iter().map(|judged| heavy(&judged.call)).sum();
     for (index, call) in calls.iter_mut().enumerate() {
         if call.id.is_empty() || call.id.len() > LONGEST_NAME || taken.contains(&call.id) {
             call.id = format!("call-{}-{index}", events.len());
@@ -310,8 +315,10 @@ pub fn asked(
         if call.name.len() > LONGEST_NAME {
             call.name = "…".to_owned();
         }
-        if weight(&call.arguments) > HEAVIEST_ARGUMENTS {
+        taken_on += heavy(call);
+        if taken_on > HEAVIEST_ARGUMENTS {
             // No tool takes that: the model is told that its arguments are wrong.
+            taken_on -= heavy(call);
             call.arguments = Value::Null;
         }
     }

@@ -133,6 +133,20 @@ fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
 }
 
 #[test]
+fn r_120_heavy_arguments_are_taken_until_they_are_too_many_and_light_ones_always() {
+    let heavy = |id: &str| ToolCall { arguments: json!({"text": "x".repeat(150_000)}), ..call(id, "add_task") };
+    let mut events = vec![started()];
+    events.push(asked(&events, vec![heavy("a"), call("b", "add_task"), heavy("c")], None, classify));
+    events.push(asked(&events, vec![heavy("d"), call("e", "add_task")], None, classify));
+    let kept: Vec<_> = events
+        .iter()
+        .flat_map(judged)
+        .map(|judged| (judged.call.id.as_str(), !judged.call.arguments.is_null()))
+        .collect();
+    assert_eq!(kept, [("a", true), ("b", true), ("c", false), ("d", false), ("e", true)]);
+}
+
+#[test]
 fn heavy_results_are_kept_until_they_are_too_many_and_light_ones_always() {
     let heavy = || Ok(json!({"text": "x".repeat(1_500_000)}));
     let mut events =
