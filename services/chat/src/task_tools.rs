@@ -135,16 +135,23 @@ impl TaskTools {
             Err(failure) => return Finished::Outcome(Err(failure)),
         };
         let mut pauses = PAUSES.iter();
+        let mut doubt = None;
         loop {
-            match self.attempt(method, voice, turn, message.clone()).await {
+            let status = match self.attempt(method, voice, turn, message.clone()).await {
                 Ok(answer) => return Finished::Outcome(decode(method, &answer)),
                 Err(status) if is_token_refused(&status) => return Finished::TokenRefused,
-                Err(status) => match pauses.next() {
-                    Some(pause) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {
-                        tokio::time::sleep(*pause).await;
-                    }
-                    _ => return Finished::Outcome(Err(failure(&status))),
-                },
+                Err(status) => status,
+            };
+            let failure = failure(&status);
+            // A try that may have written casts doubt on every later refusal.
+            if !method.no_side_effects && ["OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"].contains(&failure.reason.as_str()) {
+                doubt.get_or_insert_with(|| failure.clone());
+            }
+            match pauses.next() {
+                Some(pause) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {
+                    tokio::time::sleep(*pause).await;
+                }
+                _ => return Finished::Outcome(Err(doubt.unwrap_or(failure))),
             }
         }
     }

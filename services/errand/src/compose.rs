@@ -96,17 +96,14 @@ impl Suite {
         &self.health
     }
 
-    /// Keeps health true: a service whose disk is full is not serving until there is room again. Ends
-    /// when the drain begins. To be spawned.
+    /// Keeps health true: a service whose disk is full is not serving until there is room again. To be
+    /// spawned, and ended before the suite is.
     pub(crate) fn follow_disks(&self) -> impl Future<Output = ()> + use<> {
         let follow = |mut disk: Disk, service| {
-            let (health, drain) = (self.health.clone(), self.drain.clone());
+            let health = self.health.clone();
             async move {
                 loop {
-                    tokio::select! {
-                        serving = disk.changed() => health.set(service, serving),
-                        () = drain.begun() => return,
-                    }
+                    health.set(service, disk.changed().await);
                 }
             }
         };

@@ -79,7 +79,7 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
         _ = stopped.await;
     }));
     suite.health().set_all(true);
-    tokio::spawn(suite.follow_disks());
+    let disks = tokio::spawn(suite.follow_disks());
     console::say(welcome(address, folder.path()));
     info!(listen = %address, data = %folder.path().display(), "serving");
 
@@ -87,6 +87,8 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
         name = signals.next() => info!(signal = name, "stopping"),
         _ = &mut server => return Err(Failure::new(Kind::Failed, "the server ended by itself")),
     }
+    // A disk that gets room again must not bring a service back that is about to stop.
+    disks.abort();
     suite.health().set_all(false);
     let finish = async {
         sleep(config.server.shutdown_delay).await;

@@ -1,7 +1,12 @@
 //! The writer thread: groups of writes, each a savepoint of one transaction, one sync for all.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI32, Ordering},
+};
+
 use async_channel::Receiver;
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, ffi, hooks::Wal};
 use tokio::sync::{oneshot, watch};
 
 use super::{Outcome, caught, roll_back, statement};
@@ -9,12 +14,17 @@ use crate::Error;
 
 /// Writes that share one commit at most.
 const GROUP: usize = 256;
+/// Pages in the write-ahead log from which on they are brought into the file, as the engine itself
+/// would. It would keep to itself that a sync failed.
+const PAGES: i32 = 1000;
 
 /// The one connection that writes.
 pub(super) struct Writer {
     connection: Connection,
     /// Whether there is room, for those who follow it.
     takes_writes: watch::Sender<bool>,
+    /// How many pages the write-ahead log holds.
+    pages: Arc<AtomicI32>,
 }
 
 /// A write that waits, its types erased.
@@ -56,8 +66,15 @@ enum Trust {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(connection: Connection, takes_writes: watch::Sender<bool>) -> Self {
-        Self { connection, takes_writes }
+    pub(super) fn new(mut connection: Connection, takes_writes: watch::Sender<bool>) -> Result<Self, Error> {
+        let pages = Arc::new(AtomicI32::new(0));
+        let counted = pages.clone();
+        // In the place of the engine's own checkpoints.
+        connection.wal_hook(Some(move |_: &mut Wal, now| {
+            counted.store(now, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { connection, takes_writes, pages })
     }
 
     /// Takes writes until there can come no more, or the disk can not be trusted any more.
@@ -70,7 +87,7 @@ impl Writer {
                 group.push(next);
             }
             group.retain(|job| !job.is_abandoned());
-            if self.settle(group) == Trust::Lost {
+            if self.settle(group) == Trust::Lost || self.check_point_when_due() == Trust::Lost {
                 tracing::error!("syncing the database file failed; no more writes are taken");
                 self.takes_writes.send_replace(false);
                 waiting.close();
@@ -78,6 +95,20 @@ impl Writer {
                     job.refuse(Error::Busy);
                 }
                 return;
+            }
+        }
+    }
+
+    /// Brings the log into the file when there is enough of it; who wrote was answered before.
+    fn check_point_when_due(&self) -> Trust {
+        if self.pages.load(Ordering::Relaxed) < PAGES {
+            return Trust::Kept;
+        }
+        match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            Ok(()) => Trust::Kept,
+            Err(error) => {
+                tracing::error!(error = %error, "bringing the write-ahead log into the file failed");
+                trust_after(&error)
             }
         }
     }
@@ -118,14 +149,7 @@ impl Writer {
             }
             Err(error) => {
                 roll_back(&self.connection);
-                let disk = match error.sqlite_error() {
-                    Some(failure)
-                        if matches!(failure.extended_code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) =>
-                    {
-                        Trust::Lost
-                    }
-                    _ => Trust::Kept,
-                };
+                let disk = trust_after(&error);
                 tracing::error!(error = %error, "a commit failed");
                 let error = match Error::from(error) {
                     Error::Full => {
@@ -169,6 +193,14 @@ impl Writer {
         } else if news {
             tracing::error!("the disk is full: writes are refused until there is room");
         }
+    }
+}
+
+/// After a failed sync nobody knows what is on the disk.
+fn trust_after(error: &rusqlite::Error) -> Trust {
+    match error.sqlite_error().map(|failure| failure.extended_code) {
+        Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Trust::Lost,
+        _ => Trust::Kept,
     }
 }
 
