@@ -14,6 +14,7 @@ use super::words::{Clause, Kind, Text};
 mod add;
 mod change;
 mod fields;
+mod filter;
 mod foreign;
 mod group;
 mod items;
@@ -23,8 +24,8 @@ mod talk;
 
 pub(super) use add::draft;
 pub(super) use change::target;
+pub(super) use filter::filter;
 pub(super) use group::{Group, group};
-pub(super) use look::filter;
 
 /// What a message means.
 #[derive(Clone, Debug)]
@@ -397,7 +398,9 @@ fn command(core: Clause<'_>, opening: &talk::Opening<'_>, now: &Zoned) -> Readin
         .or_else(|| said::read(core, opening, now))
         .or_else(|| add::wish(core, now))
         .or_else(|| said::moment(core, now))
-        .or_else(|| talk::question(core).map(|talk| Reading::sure(Intent::Talk(talk))));
+        .or_else(|| {
+            talk::question(core).filter(|_| !foreign::is_foreign(core)).map(|talk| Reading::sure(Intent::Talk(talk)))
+        });
     found.unwrap_or_else(|| {
         if foreign::is_foreign(core) {
             Reading::sure(Intent::Talk(Talk::Foreign))

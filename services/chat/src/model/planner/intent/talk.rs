@@ -107,6 +107,127 @@ const REQUEST: &[&str] = &[
     "be sure to",
 ];
 
+/// Refusals.
+const NEVER: &[&str] = &[
+    "don't|never|not",
+    "do not",
+    "please don't|never|not",
+    "you don't|shouldn't|needn't|mustn't|can't",
+    "you do|should|must not",
+    "i don't|do|wouldn't|won't want|need|like|wish",
+    "i do not want|need|like",
+    "i'd rather not",
+    "i would rather not",
+    "i wouldn't|won't|will not?",
+    "i'm not going to",
+    "no need to|for",
+    "there's|there is no need to",
+    "let's not",
+    "let us not",
+    "stop|avoid|quit|refrain from?",
+    "nobody should|said|asked|told",
+    "no one should|said|asked|told",
+    "under no circumstances",
+    "leave",
+    "keep",
+    "instead of",
+];
+/// Things only thought of.
+const IMAGINED: &[&str] = &[
+    "if",
+    "what if",
+    "what would|will|happens|happen",
+    "what happens",
+    "suppose|supposing|imagine|assume|assuming|hypothetically|theoretically|pretend",
+    "let's say",
+    "say i|we",
+    "should i|we",
+    "could|may|can|might|must i|we",
+    "shall i|we",
+    "maybe|perhaps|possibly|probably",
+    "i might|may|could|should|would|wonder|think|guess|doubt|hope|dream|consider|considered",
+    "i'd",
+    "i'm|was|am|keep thinking|wondering|considering|tempted|unsure|not|planning|debating",
+    "i was|am thinking|wondering|considering|tempted|unsure|about|going|planning",
+    "i almost|nearly|wanted|forgot|tried|planned|hoped|intended|thought|said|promised|started|decided|wish|wished|will|am|was|hate|love|like|feel|failed|missed|skipped",
+    "i'll",
+    "i'm going|about to",
+    "would|will it|that|this|i|deleting|removing|completing",
+    "is it ok|okay|safe|wise|possible|bad|good|better",
+    "do you think",
+    "how about|come",
+    "why",
+    "when|once|unless|until|before|after i|we",
+];
+/// Talk that is a whole sentence, and what it means.
+const WHOLE: &[(&[&str], Talk)] = &[
+    (YES, Talk::Yes),
+    (NO, Talk::No),
+    (GREETING, Talk::Greeting),
+    (THANKS, Talk::Thanks),
+    (FINE, Talk::Fine),
+    (
+        &[
+            "bye bye?",
+            "goodbye|cya|ciao",
+            "good night|bye",
+            "see you later|soon|tomorrow|around?",
+            "have a good|nice|great day|one|evening|night|weekend",
+            "that's|that is all for? now|today?",
+            "talk to you later|soon",
+        ],
+        Talk::Bye,
+    ),
+    (
+        &[
+            "how are|r you doing|today|feeling? today?",
+            "how do you do",
+            "how's it going",
+            "how is it going",
+            "how's everything|life",
+            "what's up",
+            "how are things",
+            "you ok|okay|there",
+            "are you ok|okay|there|well|fine",
+        ],
+        Talk::HowAreYou,
+    ),
+    (
+        &[
+            "who are you",
+            "what are you",
+            "what's|what is your name",
+            "are you a|an? human|robot|bot|ai|person|real|assistant|llm|model|machine|chatgpt|computer",
+            "who made|built|created you",
+            "tell me about yourself",
+        ],
+        Talk::Who,
+    ),
+    (
+        &[
+            "help me? out? please?",
+            "i need some|your? help",
+            "can|could you help me? out? please?",
+            "what can|do you do for? me? exactly?",
+            "what else? can you do",
+            "what can i do|say|ask you|here|with? you|this?",
+            "what do you do|offer|support",
+            "how does this|it work",
+            "how do|can i use this|you|it",
+            "how do you work",
+            "what are your commands|features|abilities|capabilities|options",
+            "commands|usage|instructions|menu|options",
+            "what are you able to do",
+            "how can you help me?",
+            "show me? help|commands",
+            "what is this",
+            "what should i say|type",
+            "do you understand|speak english",
+        ],
+        Talk::Help,
+    ),
+];
+
 /// Takes greetings, polite words and requests off the start of a sentence.
 pub(super) fn opening(sentence: Clause<'_>) -> Opening<'_> {
     let mut opening = Opening::default();
@@ -207,59 +328,9 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
     {
         return None;
     }
-    const NEVER: &[&str] = &[
-        "don't|never|not",
-        "do not",
-        "please don't|never|not",
-        "you don't|shouldn't|needn't|mustn't|can't",
-        "you do|should|must not",
-        "i don't|do|wouldn't|won't want|need|like|wish",
-        "i do not want|need|like",
-        "i'd rather not",
-        "i would rather not",
-        "i wouldn't|won't|will not?",
-        "i'm not going to",
-        "no need to|for",
-        "there's|there is no need to",
-        "let's not",
-        "let us not",
-        "stop|avoid|quit|refrain from?",
-        "nobody should|said|asked|told",
-        "no one should|said|asked|told",
-        "under no circumstances",
-        "leave",
-        "keep",
-        "instead of",
-    ];
     if core.eat(NEVER).is_some() {
         return Some(Talk::Negated);
     }
-    const IMAGINED: &[&str] = &[
-        "if",
-        "what if",
-        "what would|will|happens|happen",
-        "what happens",
-        "suppose|supposing|imagine|assume|assuming|hypothetically|theoretically|pretend",
-        "let's say",
-        "say i|we",
-        "should i|we",
-        "could|may|can|might|must i|we",
-        "shall i|we",
-        "maybe|perhaps|possibly|probably",
-        "i might|may|could|should|would|wonder|think|guess|doubt|hope|dream|consider|considered",
-        "i'd",
-        "i'm|was|am|keep thinking|wondering|considering|tempted|unsure|not|planning|debating",
-        "i was|am thinking|wondering|considering|tempted|unsure|about|going|planning",
-        "i almost|nearly|wanted|forgot|tried|planned|hoped|intended|thought|said|promised|started|decided|wish|wished|will|am|was|hate|love|like|feel|failed|missed|skipped",
-        "i'll",
-        "i'm going|about to",
-        "would|will it|that|this|i|deleting|removing|completing",
-        "is it ok|okay|safe|wise|possible|bad|good|better",
-        "do you think",
-        "how about|come",
-        "why",
-        "when|once|unless|until|before|after i|we",
-    ];
     if !requested && core.eat(IMAGINED).is_some() {
         return Some(Talk::Imagined);
     }
@@ -276,74 +347,7 @@ pub(super) fn refusal(core: Clause<'_>, requested: bool) -> Option<Talk> {
 /// Talk that is a whole sentence.
 pub(super) fn whole(core: Clause<'_>) -> Option<Talk> {
     let core = core.trim();
-    let table: &[(&[&str], Talk)] = &[
-        (YES, Talk::Yes),
-        (NO, Talk::No),
-        (GREETING, Talk::Greeting),
-        (THANKS, Talk::Thanks),
-        (FINE, Talk::Fine),
-        (
-            &[
-                "bye bye?",
-                "goodbye|cya|ciao",
-                "good night|bye",
-                "see you later|soon|tomorrow|around?",
-                "have a good|nice|great day|one|evening|night|weekend",
-                "that's|that is all for? now|today?",
-                "talk to you later|soon",
-            ],
-            Talk::Bye,
-        ),
-        (
-            &[
-                "how are|r you doing|today|feeling? today?",
-                "how do you do",
-                "how's it going",
-                "how is it going",
-                "how's everything|life",
-                "what's up",
-                "how are things",
-                "you ok|okay|there",
-                "are you ok|okay|there|well|fine",
-            ],
-            Talk::HowAreYou,
-        ),
-        (
-            &[
-                "who are you",
-                "what are you",
-                "what's|what is your name",
-                "are you a|an? human|robot|bot|ai|person|real|assistant|llm|model|machine|chatgpt|computer",
-                "who made|built|created you",
-                "tell me about yourself",
-            ],
-            Talk::Who,
-        ),
-        (
-            &[
-                "help me? out? please?",
-                "i need some|your? help",
-                "can|could you help me? out? please?",
-                "what can|do you do for? me? exactly?",
-                "what else? can you do",
-                "what can i do|say|ask you|here|with? you|this?",
-                "what do you do|offer|support",
-                "how does this|it work",
-                "how do|can i use this|you|it",
-                "how do you work",
-                "what are your commands|features|abilities|capabilities|options",
-                "commands|usage|instructions|menu|options",
-                "what are you able to do",
-                "how can you help me?",
-                "show me? help|commands",
-                "what is this",
-                "what should i say|type",
-                "do you understand|speak english",
-            ],
-            Talk::Help,
-        ),
-    ];
-    table.iter().find(|(patterns, _)| core.is(patterns)).map(|(_, talk)| *talk)
+    WHOLE.iter().find(|(patterns, _)| core.is(patterns)).map(|(_, talk)| *talk)
 }
 
 /// Whether a sentence that nothing else could read is a question or a remark of another kind.
