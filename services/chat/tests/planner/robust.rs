@@ -1,6 +1,6 @@
 //! Failures, changes by others, and text of any kind.
 
-use errand_chat::domain::tool::{ToolFailure, ToolResult};
+use errand_chat::domain::tool::{ToolCall, ToolFailure, ToolResult};
 use errand_chat::model::planner::Planner;
 use errand_chat::model::{Entry, Model, ModelError, Step, Transcript};
 use proptest::prelude::*;
@@ -183,9 +183,65 @@ fn soup() -> impl Strategy<Value = String> {
         "actually",
         "that",
         "both",
+        "and",
+        ",",
+        "them",
+        "two",
+        "everything",
+        "undo",
         "-",
     ]);
     prop::collection::vec(words, 0..12).prop_map(|words| words.join(" "))
+}
+
+#[test]
+fn several_tasks_are_changed_all_or_none() {
+    let mut talk = Talk::with(&["Buy milk", "Buy eggs"]);
+    talk.fake.meddle = true;
+    let reply = talk.say("complete milk and eggs");
+    assert!(talk.fake.effects.is_empty());
+    assert!(reply.contains("changed by somebody else"), "{reply}");
+    let calls: Vec<&str> = talk.fake.calls.iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(calls, ["list_tasks", "complete_tasks"]);
+}
+
+#[test]
+fn one_task_and_several_go_through_the_same_tools() {
+    let mut talk = Talk::with(&["Buy milk"]);
+    for message in ["add bread", "rename bread to rye bread", "complete milk", "delete milk", "add a, b, c and d"] {
+        talk.say(message);
+    }
+    let mut tools: Vec<(&str, usize)> = Vec::new();
+    for call in &talk.fake.calls {
+        if let Some(requests) = call.arguments["requests"].as_array() {
+            tools.push((&call.name, requests.len()));
+        }
+    }
+    let expected =
+        [("add_tasks", 1), ("update_tasks", 1), ("complete_tasks", 1), ("delete_tasks", 1), ("add_tasks", 4)];
+    assert_eq!(tools, expected);
+}
+
+#[test]
+fn what_could_not_be_taken_back_is_told() {
+    let call = ToolCall {
+        id: "call-1".to_owned(),
+        name: "undo_turn".to_owned(),
+        arguments: serde_json::json!({ "turnId": "01980000-0000-7000-8000-000000000001" }),
+    };
+    let said = |outcome: Result<serde_json::Value, ToolFailure>| {
+        let result = ToolResult { call_id: "call-1".to_owned(), outcome };
+        let entries = vec![Entry::User("undo".to_owned()), Entry::Call(call.clone()), Entry::Result(result)];
+        match Planner.plan(&transcript(entries)).unwrap() {
+            Step::Reply(reply) => reply,
+            Step::Call(calls) => panic!("{calls:?}"),
+        }
+    };
+    let task = serde_json::json!({ "id": "a", "title": "Buy milk", "etag": "1" });
+    let conflict = serde_json::json!({ "taskId": "b", "field": "title" });
+    let answer = serde_json::json!({ "tasks": [task], "conflicts": [conflict] });
+    assert!(said(Ok(answer)).contains("One thing was changed since"));
+    assert!(said(Err(Fake::failure("CHANGES_NOT_FOUND"))).contains("nothing that I could take back"));
 }
 
 proptest! {
@@ -201,15 +257,22 @@ proptest! {
     }
 
     #[test]
-    fn any_words_get_a_reply_and_at_most_one_write(messages in prop::collection::vec(soup(), 1..5)) {
+    fn any_words_get_a_reply_and_one_kind_of_write(messages in prop::collection::vec(soup(), 1..5)) {
         let mut talk = Talk::with(&["Buy milk", "Pay rent @2026-11-12", "Delete all tasks", "The first two", "x Call mom", "- Old"]);
-        let before = talk.fake.tasks.len();
         for message in &messages {
-            let effects = talk.fake.effects.len();
+            let (calls, effects) = (talk.fake.calls.len(), talk.fake.effects.len());
+            let waited = talk.waiting.is_some();
             talk.say(message);
-            prop_assert!(talk.fake.effects.len() <= effects + 1);
+            let reads = ["list_tasks", "get_task"];
+            let mut tools: Vec<&str> = talk.fake.calls[calls..].iter().map(|call| call.name.as_str()).collect();
+            tools.retain(|tool| !reads.contains(tool));
+            let alone = matches!(tools.as_slice(), ["reopen_task", ..] | ["undelete_task", ..]);
+            tools.dedup();
+            prop_assert!(tools.len() <= 1, "different things in one turn: {tools:?}");
+            let done = talk.fake.effects.len() - effects;
+            prop_assert!(done <= 1 || !alone || done <= 5);
+            prop_assert!(done <= 5 || waited, "{done} tasks without a yes");
         }
-        prop_assert!(talk.fake.tasks.len() <= before + messages.len());
     }
 
     #[test]
