@@ -246,7 +246,9 @@ fn state(core: Clause<'_>, now: &Zoned) -> Option<Reading> {
 
 fn completed(object: Clause<'_>, verb: Option<&str>) -> Reading {
     if let Some(group) = group::told(object, verb) {
-        return Reading::sure(Intent::Group(group, Change::Complete));
+        // "everything is done" is said lightly; it is asked about.
+        let tentative = matches!(group, group::Group::Picked(_));
+        return Reading { intent: Intent::Group(group, Change::Complete), tentative, ignored: None };
     }
     if change::many(object) {
         return Reading::sure(Intent::Many(Verb::Complete));
