@@ -41,6 +41,18 @@ class Client:
             metadata.append(("authorization", f"Bearer {self.token}"))
         return stub(request, metadata=metadata, timeout=timeout)
 
+    def stream(self, method, timeout=30, **fields):
+        """Opens a stream of `package.Service/Method`."""
+        service, name = method.split("/")
+        descriptor = self.pool.FindServiceByName(service).FindMethodByName(name)
+        request = message_factory.GetMessageClass(descriptor.input_type)()
+        json_format.ParseDict(fields, request, descriptor_pool=self.pool)
+        answer = message_factory.GetMessageClass(descriptor.output_type)
+        stub = self.channel.unary_stream(
+            f"/{method}", request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
+        )
+        return stub(request, metadata=[("authorization", f"Bearer {self.token}")], timeout=timeout)
+
     def sign_up(self):
         """Makes an account and uses it from here on."""
         answer = self.call(f"{AUTH}/SignUp", email=new_email(), password=PASSWORD)
@@ -138,6 +150,40 @@ def test_a_whole_day_from_signing_up_to_logging_out(client):
     with pytest.raises(grpc.RpcError) as error:
         client.call(f"{AUTH}/RefreshToken", refresh_token=renewed.refresh_token)
     assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_watch_sees_each_change_once_and_goes_on_where_it_stopped(person):
+    cursor = person.call(f"{TASK}/ListTasks").watch_cursor
+    first = person.call(f"{TASK}/CreateTask", task={"title": "First"})
+    watch = person.stream(f"{TASK}/WatchTasks", cursor=cursor)
+    seen = next(watch).change
+    assert (seen.task_id, seen.after.title) == (first.id, "First")
+    watch.cancel()
+    person.call(f"{TASK}/CompleteTask", task_id=first.id)
+    watch = person.stream(f"{TASK}/WatchTasks", cursor=seen.cursor)
+    assert next(watch).change.after.completed
+    watch.cancel()
+
+
+def test_a_watch_ends_at_its_deadline_with_a_reason(person):
+    with pytest.raises(grpc.RpcError) as error:
+        list(person.stream(f"{TASK}/WatchTasks", timeout=0.5))
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_a_chat_is_streamed_resumed_and_undone(person):
+    events = list(person.stream(f"{CHAT}/StreamMessage", content="add buy milk and call mum"))
+    kinds = [event.WhichOneof("event") for event in events]
+    assert (kinds[0], kinds[-1]) == ("started", "replied")
+    assert [event.seq for event in events if event.seq] == list(range(1, len(events) + 1))
+    turn = events[0].turn_id
+    resumed = list(person.stream(f"{CHAT}/ResumeTurn", turn_id=turn, after_seq=1))
+    assert resumed == events[1:]
+    assert len(person.call(f"{TASK}/ListTasks").tasks) >= 1
+    preview = person.call(f"{TASK}/UndoChanges", turn_id=turn, validate_only=True)
+    assert len(preview.tasks) >= 1
+    person.call(f"{TASK}/UndoChanges", turn_id=turn)
+    assert len(person.call(f"{TASK}/ListTasks").tasks) == 0
 
 
 def test_pages_walk_through_every_task_once(person):

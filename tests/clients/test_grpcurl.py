@@ -39,6 +39,18 @@ class Grpcurl:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def stream(self, method, request, seconds):
+        """Follows a stream for some seconds and answers its messages."""
+        flags = ["-plaintext", "-max-time", str(seconds), "-H", f"authorization: Bearer {self.token}"]
+        command = ["grpcurl", *flags, "-d", json.dumps(request), self.address, method]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        messages, rest, decoder = [], done.stdout.strip(), json.JSONDecoder()
+        while rest:
+            message, end = decoder.raw_decode(rest)
+            messages.append(message)
+            rest = rest[end:].strip()
+        return messages
+
     def call(self, method, request=None):
         """Calls a method and answers its message."""
         flags = ["-plaintext", "-format-error", "-H", f"x-forwarded-for: {self.place}", "-d", json.dumps(request or {})]
@@ -193,3 +205,13 @@ def test_another_persons_task_does_not_exist(server, person):
     with pytest.raises(Refused) as refused:
         stranger.call(f"{TASK}/GetTask", {"taskId": task["id"]})
     assert (refused.value.code, refused.value.reason) == (5, "TASK_NOT_FOUND")
+
+
+def test_an_operator_watches_streams_a_chat_and_takes_it_back(person):
+    cursor = person.call(f"{TASK}/ListTasks")["watchCursor"]
+    events = person.stream(f"{CHAT}/StreamMessage", {"content": "add buy milk"}, 10)
+    assert "started" in events[0] and "replied" in events[-1]
+    seen = person.stream(f"{TASK}/WatchTasks", {"cursor": cursor}, 1)
+    assert [change["change"]["after"]["title"] for change in seen] == ["buy milk"]
+    person.call(f"{TASK}/UndoChanges", {"turnId": events[0]["turnId"]})
+    assert "tasks" not in person.call(f"{TASK}/ListTasks")
