@@ -87,7 +87,7 @@ impl Writer {
                 group.push(next);
             }
             group.retain(|job| !job.is_abandoned());
-            if self.settle(group) == Trust::Lost || self.check_point_when_due() == Trust::Lost {
+            if self.settle(group) == Trust::Lost {
                 tracing::error!("syncing the database file failed; no more writes are taken");
                 self.takes_writes.send_replace(false);
                 waiting.close();
@@ -99,7 +99,7 @@ impl Writer {
         }
     }
 
-    /// Brings the log into the file when there is enough of it; who wrote was answered before.
+    /// Brings the log into the file when there is enough of it.
     fn check_point_when_due(&self) -> Trust {
         if self.pages.load(Ordering::Relaxed) < PAGES {
             return Trust::Kept;
@@ -144,8 +144,11 @@ impl Writer {
                 if let Some(finding) = findings.iter().find(|finding| **finding == Room::None).or(findings.first()) {
                     self.tell(*finding);
                 }
+                // Before the answers, so that the last of them tells that the disk is at rest. The writes are
+                // durable already, whatever comes of it.
+                let trust = self.check_point_when_due();
                 group.into_iter().for_each(Write::acknowledge);
-                Trust::Kept
+                trust
             }
             Err(error) => {
                 roll_back(&self.connection);
