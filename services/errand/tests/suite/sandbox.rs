@@ -179,6 +179,8 @@ fn spawn(data: &Path, environment: &[(String, String)]) -> Spawned {
     let mut child = Command::new(env!("CARGO_BIN_EXE_errand"))
         .arg("serve")
         .env_clear()
+        // Where a run that measures coverage wants its counts.
+        .envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"))
         .env("ERRAND_LISTEN", "127.0.0.1:0")
         .env("ERRAND_DATA_DIR", data)
         // Tests speak for many clients; each names its own address.
