@@ -60,6 +60,11 @@ impl Error {
             source = error.source();
         }
         tracing::error!(error = chain, "internal error");
+        Self::logged()
+    }
+
+    /// The neutral sentence about a fault of ours that the log has already.
+    pub(crate) fn logged() -> Self {
         Self::new(Code::Internal, "INTERNAL", "something went wrong on our side; it has been logged")
     }
 

@@ -131,12 +131,7 @@ impl Role {
             // The panic hook has printed where; the connection and everybody else's calls go on.
             Err(_) => {
                 span.in_scope(|| error!(alarm = "panic", "a handler panicked"));
-                Refusal::Grpc(Error::new(
-                    Code::Internal,
-                    "INTERNAL",
-                    "something went wrong on our side; it has been logged",
-                ))
-                .into_response()
+                Refusal::Grpc(Error::logged()).into_response()
             }
         };
         span.in_scope(|| debug!(status = ?response.headers().get("grpc-status"), "answered"));
