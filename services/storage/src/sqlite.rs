@@ -125,7 +125,7 @@ impl Sqlite {
         }
         drop(reading);
         let takes_writes = watch::Sender::new(true);
-        let writer = Writer::new(writer, takes_writes.clone())?;
+        let writer = Writer::new(writer, takes_writes.clone());
         start(&format!("{name}-writer"), move || {
             writer.write_all(&waiting_writes);
             // Nothing is ever sent: this ends when the last reader has gone. Who closes last

@@ -1,12 +1,9 @@
 //! The writer thread: groups of writes, each a savepoint of one transaction, one sync for all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI32, Ordering},
-};
+use std::cell::Cell;
 
 use async_channel::Receiver;
-use rusqlite::{Connection, ffi, hooks::Wal};
+use rusqlite::{Connection, ffi};
 use tokio::sync::{oneshot, watch};
 
 use super::{Outcome, caught, roll_back, statement};
@@ -18,13 +15,17 @@ const GROUP: usize = 256;
 /// would. It would keep to itself that a sync failed.
 const PAGES: i32 = 1000;
 
+thread_local! {
+    /// How many pages the write-ahead log holds, as this thread's last commit was told. A hook can hold
+    /// nothing of its own, and runs on the thread that commits, which writes to one file only.
+    static LOGGED: Cell<i32> = const { Cell::new(0) };
+}
+
 /// The one connection that writes.
 pub(super) struct Writer {
     connection: Connection,
     /// Whether there is room, for those who follow it.
     takes_writes: watch::Sender<bool>,
-    /// How many pages the write-ahead log holds.
-    pages: Arc<AtomicI32>,
 }
 
 /// A write that waits, its types erased.
@@ -66,15 +67,13 @@ enum Trust {
 // === impl Writer ===
 
 impl Writer {
-    pub(super) fn new(mut connection: Connection, takes_writes: watch::Sender<bool>) -> Result<Self, Error> {
-        let pages = Arc::new(AtomicI32::new(0));
-        let counted = pages.clone();
+    pub(super) fn new(connection: Connection, takes_writes: watch::Sender<bool>) -> Self {
         // In the place of the engine's own checkpoints.
-        connection.wal_hook(Some(move |_: &mut Wal, now| {
-            counted.store(now, Ordering::Relaxed);
+        connection.wal_hook(Some(|_, pages| {
+            LOGGED.set(pages);
             Ok(())
-        }))?;
-        Ok(Self { connection, takes_writes, pages })
+        }));
+        Self { connection, takes_writes }
     }
 
     /// Takes writes until there can come no more, or the disk can not be trusted any more.
@@ -101,7 +100,7 @@ impl Writer {
 
     /// Brings the log into the file when there is enough of it.
     fn check_point_when_due(&self) -> Trust {
-        if self.pages.load(Ordering::Relaxed) < PAGES {
+        if LOGGED.get() < PAGES {
             return Trust::Kept;
         }
         match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
