@@ -19,6 +19,7 @@ pub mod request_id;
 pub mod secret;
 pub mod server;
 pub mod token;
+pub mod trace;
 pub mod upstream;
 
 pub use error::Error;

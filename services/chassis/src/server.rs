@@ -33,6 +33,7 @@ use crate::{
     protocol::{self, Refusal},
     request_id::{self, RequestId},
     token::Verifier,
+    trace,
     upstream::{Unreached, Upstream},
 };
 
@@ -112,10 +113,10 @@ impl Default for Limits {
 #[must_use]
 pub fn role(routes: Routes, verifier: Arc<Verifier>, clock: Arc<dyn Clock>) -> Upstream {
     let role = Arc::new(Role { routes, verifier, clock });
-    BoxCloneSyncService::new(service_fn(move |request| {
+    trace::serving(BoxCloneSyncService::new(service_fn(move |request| {
         let role = role.clone();
         async move { Ok(role.answer(request).await) }
-    }))
+    })))
 }
 
 impl Role {
