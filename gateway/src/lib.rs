@@ -18,6 +18,7 @@ use errand_chassis::{
     clock::Clock,
     health::Health,
     token::Verifier,
+    trace,
     upstream::{Unreached, Upstream},
 };
 use http::{Request, Response};
@@ -80,5 +81,5 @@ pub fn edge(
         let edge = edge.clone();
         async move { Ok::<_, Infallible>(edge.answer(request).await) }
     });
-    Upstream::new(service.map_err(Unreached::new))
+    trace::edge(Upstream::new(service.map_err(Unreached::new)))
 }

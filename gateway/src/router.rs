@@ -10,6 +10,7 @@ use errand_chassis::{
     health::{Health, READINESS},
     protocol,
     request_id::RequestId,
+    trace,
     upstream::Upstream,
 };
 use errand_proto::contract;
@@ -52,7 +53,7 @@ impl Upstreams {
     /// Lets `upstream` answer for a service such as `errand.task.v1.TaskService`.
     #[must_use]
     pub fn add(mut self, service: impl Into<String>, upstream: Upstream) -> Self {
-        self.0.insert(service.into(), upstream);
+        self.0.insert(service.into(), trace::calling(upstream));
         self
     }
 

@@ -8,7 +8,10 @@
 
 use std::{
     pin::Pin,
-    sync::OnceLock,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context as Polling, Poll, ready},
 };
 
@@ -44,17 +47,23 @@ enum Side {
     Client,
 }
 
-/// The span of the edge, on its way to where the status of the call can be seen: what a face makes
-/// of trailers can not be read from outside.
+/// The edge's call, on its way to where its status can be seen: what a face makes of trailers can not
+/// be read from outside.
 #[derive(Debug, Clone)]
-struct AtTheEdge(Span);
+struct AtTheEdge(Arc<Told>);
 
 /// A span that is told how its call ended, once.
-struct Call {
+#[derive(Debug)]
+struct Told {
     span: Span,
     side: Side,
-    edge: Option<Span>,
-    told: bool,
+    is_told: AtomicBool,
+}
+
+/// A call while it lasts.
+struct Call {
+    own: Arc<Told>,
+    edge: Option<Arc<Told>>,
 }
 
 /// The rest of an answer: the span lasts as long as it, and learns the status from its trailers.
@@ -150,7 +159,7 @@ pub fn serving(role: Upstream) -> Upstream {
     traced(role, |request| {
         let span = span(Side::Server, request.uri().path())?;
         adopt(request.headers(), &span);
-        Some(Call { span, side: Side::Server, edge: None, told: false })
+        Some(Call { own: Told::new(span, Side::Server), edge: None })
     })
 }
 
@@ -161,8 +170,9 @@ pub fn edge(edge: Upstream) -> Upstream {
         // What is no call (readiness, a browser's preflight) is no trace.
         let span = span(Side::Server, request.uri().path()).filter(|_| request.method() == http::Method::POST)?;
         adopt(request.headers(), &span);
-        request.extensions_mut().insert(AtTheEdge(span.clone()));
-        Some(Call { span, side: Side::Server, edge: None, told: false })
+        let own = Told::new(span, Side::Server);
+        request.extensions_mut().insert(AtTheEdge(own.clone()));
+        Some(Call { own, edge: None })
     })
 }
 
@@ -170,10 +180,10 @@ pub fn edge(edge: Upstream) -> Upstream {
 #[must_use]
 pub fn calling(peer: Upstream) -> Upstream {
     traced(peer, |request| {
-        let edge = request.extensions_mut().remove().map(|AtTheEdge(span)| span);
+        let edge = request.extensions_mut().remove().map(|AtTheEdge(call)| call);
         let span = span(Side::Client, request.uri().path())?;
         span.in_scope(|| inject(request.headers_mut()));
-        Some(Call { span, side: Side::Client, edge, told: false })
+        Some(Call { own: Told::new(span, Side::Client), edge })
     })
 }
 
@@ -188,8 +198,8 @@ fn traced(
         let peer = peer.clone();
         let call = begin(&mut request);
         async move {
-            let Some(mut call) = call else { return peer.oneshot(request).await };
-            let answer = peer.oneshot(request).instrument(call.span.clone()).await;
+            let Some(call) = call else { return peer.oneshot(request).await };
+            let answer = peer.oneshot(request).instrument(call.own.span.clone()).await;
             match answer {
                 Ok(response) => Ok(call.follow(response)),
                 Err(error) => {
@@ -235,37 +245,47 @@ fn span(side: Side, path: &str) -> Option<Span> {
 
 impl Call {
     /// Tells the status that the head of an answer names, or leaves that to its trailers.
-    fn follow(mut self, response: Response<Body>) -> Response<Body> {
+    fn follow(self, response: Response<Body>) -> Response<Body> {
         if let Some(code) = status(response.headers()) {
             self.tell(code);
         }
         if response.body().is_end_stream() {
-            self.told = true;
+            self.own.is_told.store(true, Relaxed);
             return response;
         }
         response.map(|inner| Body::new(Followed { inner, call: self }))
     }
 
-    fn tell(&mut self, code: Code) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        let name = name(code);
-        let edge = self.edge.iter().map(|span| (span, Side::Server));
-        for (span, side) in edge.chain([(&self.span, self.side)]) {
-            span.record("rpc.response.status_code", name);
-            if is_failure(code, side) {
-                span.record("otel.status_code", "ERROR");
-                span.record("error.type", name);
-            }
+    fn tell(&self, code: Code) {
+        self.own.tell(code);
+        if let Some(edge) = &self.edge {
+            edge.tell(code);
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Nobody waits for the rest any more.
-        self.tell(Code::Cancelled);
+        // Nobody waits for the rest any more. Why, the edge knows better.
+        self.own.tell(Code::Cancelled);
+    }
+}
+
+impl Told {
+    fn new(span: Span, side: Side) -> Arc<Self> {
+        Arc::new(Self { span, side, is_told: AtomicBool::new(false) })
+    }
+
+    fn tell(&self, code: Code) {
+        if self.is_told.swap(true, Relaxed) {
+            return;
+        }
+        let name = name(code);
+        self.span.record("rpc.response.status_code", name);
+        if is_failure(code, self.side) {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("error.type", name);
+        }
     }
 }
 
@@ -275,7 +295,7 @@ impl http_body::Body for Followed {
 
     fn poll_frame(mut self: Pin<&mut Self>, polling: &mut Polling<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Self { inner, call } = &mut *self;
-        let frame = ready!(call.span.clone().in_scope(|| Pin::new(inner).poll_frame(polling)));
+        let frame = ready!(call.own.span.in_scope(|| Pin::new(inner).poll_frame(polling)));
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(code) = frame.trailers_ref().and_then(status) {
@@ -284,7 +304,7 @@ impl http_body::Body for Followed {
             }
             Some(Err(status)) => call.tell(status.code()),
             // The end without trailers: a face has put them into the body.
-            None => call.told = true,
+            None => call.own.is_told.store(true, Relaxed),
         }
         Poll::Ready(frame)
     }
