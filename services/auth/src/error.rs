@@ -153,6 +153,15 @@ fn stored(error: &store::Error) -> Answer {
             "STORAGE_FULL",
             "the store has no room left; nothing was changed; the operator has to make room",
         ),
+        store::Error::Unavailable => {
+            Answer::new(Code::Unavailable, "UNAVAILABLE", "the database can not be reached; nothing was changed")
+                .retry_after(Duration::from_secs(1))
+        }
+        store::Error::TimedOut => Answer::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            "the database did not answer in time; nothing was changed",
+        ),
         store::Error::OutcomeUnknown => Answer::new(
             Code::Unavailable,
             "OUTCOME_UNKNOWN",

@@ -182,6 +182,15 @@ fn stored(error: &store::Error) -> Outgoing {
         store::Error::Full => {
             Outgoing::new(Code::ResourceExhausted, "STORAGE_FULL", "the disk is full; nothing was stored")
         }
+        store::Error::Unavailable => {
+            Outgoing::new(Code::Unavailable, "UNAVAILABLE", "the database can not be reached; nothing was stored")
+                .retry_after(Duration::from_secs(1))
+        }
+        store::Error::TimedOut => Outgoing::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            "the database did not answer in time; nothing was stored",
+        ),
         store::Error::OutcomeUnknown => Outgoing::new(
             Code::Unavailable,
             "OUTCOME_UNKNOWN",

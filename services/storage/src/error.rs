@@ -8,6 +8,12 @@ pub enum Error {
     /// The queue is full, the database is locked by another process, or it was closed.
     #[error("the database is busy")]
     Busy,
+    /// The server can not be reached at the moment; nothing was written.
+    #[error("the database can not be reached")]
+    Unavailable,
+    /// The statement ran longer than the server lets one; nothing was written.
+    #[error("the statement took too long")]
+    TimedOut,
     /// There is no room on the disk; nothing was written.
     #[error("the disk is full")]
     Full,
@@ -65,6 +71,32 @@ impl From<rusqlite::Error> for Error {
             (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Error::Busy,
             (_, ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => Error::Constraint,
             _ => Error::Engine(error.to_string()),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    /// What a failed statement means when the connection is there still. What a lost connection means
+    /// depends on what was asked: [`crate::postgres`] decides it, and here nothing was written.
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(database) = &error else {
+            return match error {
+                sqlx::Error::Io(_) | sqlx::Error::Tls(_) => Self::Unavailable,
+                _ => Self::Engine(error.to_string()),
+            };
+        };
+        let code = database.code().unwrap_or_default();
+        match &*code {
+            "23505" => Self::Constraint,
+            // Cancelled, which the server does when its time is over.
+            "57014" => Self::TimedOut,
+            "53100" => Self::Full,
+            // No memory, no connection left, a lock that was waited for too long, a conflict that lasts.
+            "53200" | "53300" | "55P03" | "40001" | "40P01" => Self::Busy,
+            // Shutting down, crashed, starting; a standby, which takes no writes.
+            "57P01" | "57P02" | "57P03" | "25006" => Self::Unavailable,
+            code if code.starts_with("08") => Self::Unavailable,
+            code => Self::Engine(format!("{code}: {}", database.message())),
         }
     }
 }

@@ -74,6 +74,12 @@ pub fn status(path: &Path, migrations: &[Migration]) -> Result<Vec<Step>, Error>
     Ok(migrations.iter().map(step).collect())
 }
 
+/// Says which steps [`up`] would apply.
+pub fn plan(path: &Path, migrations: &[Migration]) -> Result<Vec<Migration>, Error> {
+    let steps = status(path, migrations)?;
+    Ok(migrations.iter().zip(steps).filter(|(_, step)| !step.applied).map(|(migration, _)| *migration).collect())
+}
+
 /// Refuses a file that is not at exactly the schema of `migrations`.
 pub(crate) fn check(connection: &Connection, migrations: &[Migration]) -> Result<(), Error> {
     let known = newest(migrations);
@@ -147,11 +153,11 @@ fn unchanged(connection: &Connection, migration: &Migration) -> Result<(), Error
     }
 }
 
-fn newest(migrations: &[Migration]) -> u32 {
+pub(crate) fn newest(migrations: &[Migration]) -> u32 {
     migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-fn checksum(migration: &Migration) -> [u8; 32] {
+pub(crate) fn checksum(migration: &Migration) -> [u8; 32] {
     Sha256::digest(migration.sql).into()
 }
 
@@ -177,6 +183,7 @@ mod tests {
         assert_eq!(up(&path, &[FIRST]), Ok(vec![1]));
         let applied: Vec<_> = status(&path, &[FIRST, SECOND]).unwrap().into_iter().map(|step| step.applied).collect();
         assert_eq!(applied, [true, false]);
+        assert_eq!(plan(&path, &[FIRST, SECOND]).unwrap().iter().map(|step| step.version).collect::<Vec<_>>(), [2]);
         assert_eq!(up(&path, &[FIRST, SECOND]), Ok(vec![2]));
         assert_eq!(up(&path, &[FIRST, SECOND]), Ok(vec![]));
         assert_eq!(tables(&path), ["_migrations", "a", "b"]);

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
 
-use crate::{Error, Migration, migrate};
+use crate::{Error, Migration, Ready, migrate};
 
 pub use disk::Disk;
 use writer::{Write, WriteJob, Writer};
@@ -195,6 +195,12 @@ impl Sqlite {
     #[must_use]
     pub fn disk(&self) -> Disk {
         Disk::new(self.clone())
+    }
+
+    /// Follows whether writes are taken.
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        Ready::sqlite(self.disk())
     }
 
     /// Takes no more work, finishes what is queued and closes the file.

@@ -130,6 +130,15 @@ fn stored(error: &store::Error) -> errand_chassis::Error {
             "STORAGE_FULL",
             "the disk is full and nothing was written; reading still works",
         ),
+        store::Error::Unavailable => {
+            Answer::new(Code::Unavailable, "UNAVAILABLE", "the database can not be reached; nothing was written")
+                .retry_after(Duration::from_secs(1))
+        }
+        store::Error::TimedOut => Answer::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            "the database did not answer in time; nothing was written",
+        ),
         store::Error::OutcomeUnknown => Answer::new(
             Code::Unavailable,
             "OUTCOME_UNKNOWN",

@@ -5,6 +5,8 @@
 //! guardian process waits for the end of a pipe that only the maker holds. PostgreSQL refuses to run
 //! as root, so a test run of root starts it as `nobody`.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that has no server must end")]
+
 mod process;
 mod program;
 

@@ -1,0 +1,207 @@
+//! Keeps one connection in reserve: it asks whether the server is there, and cancels what nobody waits for.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use deadpool::managed::Object;
+use sqlx::{
+    ConnectOptions as _, Connection as _, Executor as _,
+    postgres::{PgConnectOptions, PgConnection},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc, oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use super::connection::{Connection, Manager, jitter};
+
+/// How often the server is asked whether it is there.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// While it is not, the pauses between attempts grow from the first to the last of these.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// An answer that takes longer makes the server suspicious, ...
+const SLOW: Duration = Duration::from_millis(1500);
+/// ... and one that takes longer than this is none.
+const NO_ANSWER: Duration = Duration::from_secs(4);
+/// Cancels that may wait for their turn.
+const CANCELS_WAITING: usize = 1024;
+/// How long a statement may take to end that was cancelled.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// A handle on the task that has the reserved connection; the task ends with the last handle, or when closed.
+#[derive(Clone)]
+pub(super) struct Keeper(Arc<Shared>);
+
+struct Shared {
+    cancels: mpsc::Sender<Cancel>,
+    reachable: watch::Receiver<bool>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The server does not answer at the moment.
+    silent: AtomicBool,
+    /// Somebody lost a connection.
+    suspected: Notify,
+}
+
+struct Cancel {
+    pid: i32,
+    done: oneshot::Sender<()>,
+}
+
+struct Task {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+    reachable: watch::Sender<bool>,
+    state: Arc<State>,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(super) fn start(options: PgConnectOptions) -> Self {
+        let (cancels, waiting) = mpsc::channel(CANCELS_WAITING);
+        let (sender, reachable) = watch::channel(true);
+        let state = Arc::<State>::default();
+        let options = options.statement_cache_capacity(0);
+        let task = Task { options, connection: None, reachable: sender, state: Arc::clone(&state) };
+        tokio::spawn(task.run(waiting));
+        Self(Arc::new(Shared { cancels, reachable, state }))
+    }
+
+    /// Whether the server can be reached, as far as is known.
+    pub(super) fn reachable(&self) -> watch::Receiver<bool> {
+        self.0.reachable.clone()
+    }
+
+    /// Whether the server leaves us waiting for an answer to a trivial question.
+    pub(super) fn is_silent(&self) -> bool {
+        self.0.state.silent.load(Ordering::Relaxed)
+    }
+
+    /// Something went wrong with a connection: look now.
+    pub(super) fn suspect(&self) {
+        self.0.state.suspected.notify_one();
+    }
+
+    /// Cancels what runs on a connection and gives it back to the pool after that.
+    pub(super) fn reclaim(&self, connection: Object<Manager>) {
+        let Ok(runtime) = Handle::try_current() else {
+            // The runtime is going down, and everything with it.
+            drop(Object::take(connection));
+            return;
+        };
+        let keeper = self.clone();
+        runtime.spawn(async move {
+            let mut held = connection;
+            let (done, cancelled) = oneshot::channel();
+            // Without the cancel the statement ends by itself, at the server's limit.
+            if keeper.0.cancels.send(Cancel { pid: held.pid(), done }).await.is_ok() {
+                let _ = cancelled.await;
+            }
+            if !matches!(timeout(DRAIN, Connection::drain(&mut held)).await, Ok(true)) {
+                drop(Object::take(held));
+                keeper.suspect();
+            }
+        });
+    }
+
+    /// Ends the task.
+    pub(super) async fn close(&self) {
+        let _ = self.0.cancels.send(Cancel { pid: 0, done: oneshot::channel().0 }).await;
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Cancel>) {
+        let mut pause = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                cancel = waiting.recv() => match cancel {
+                    Some(Cancel { pid: 0, .. }) | None => break,
+                    Some(cancel) => self.cancel(cancel).await,
+                },
+                () = self.state.suspected.notified(), if *self.reachable.borrow() => {
+                    pause = self.look(pause).await;
+                }
+                () = sleep(pause) => pause = self.look(pause).await,
+            }
+        }
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Asks the server, tells who listens, and answers how long to wait before asking again.
+    async fn look(&mut self, pause: Duration) -> Duration {
+        let state = Arc::clone(&self.state);
+        let answers = {
+            let asking = self.ask("SELECT 1");
+            tokio::pin!(asking);
+            match timeout(SLOW, &mut asking).await {
+                Ok(answers) => answers,
+                Err(_) => {
+                    state.silent.store(true, Ordering::Relaxed);
+                    timeout(NO_ANSWER - SLOW, asking).await.unwrap_or(false)
+                }
+            }
+        };
+        if answers {
+            self.state.silent.store(false, Ordering::Relaxed);
+        } else {
+            self.connection = None;
+        }
+        let was = self.reachable.send_replace(answers);
+        match (was, answers) {
+            (true, false) => tracing::warn!("the database can not be reached"),
+            (false, true) => tracing::info!("the database can be reached again"),
+            _ => {}
+        }
+        match answers {
+            true => jitter(ASK_EVERY),
+            false if was => FIRST_PAUSE,
+            false => jitter((pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE)),
+        }
+    }
+
+    async fn cancel(&mut self, cancel: Cancel) {
+        let sql = format!("SELECT pg_cancel_backend({})", cancel.pid);
+        if !timeout(SLOW, self.ask(&sql)).await.unwrap_or(false) {
+            // A connection that was lost in the meantime must not cost the cancel; a second failure does.
+            self.connection = None;
+            let _ = timeout(SLOW, self.ask(&sql)).await;
+        }
+        let _ = cancel.done.send(());
+    }
+
+    /// Sends a statement that has no values over the reserved connection; whether it came back.
+    async fn ask(&mut self, sql: &str) -> bool {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match self.options.connect().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::debug!(error = %error, "the database was asked and is not there");
+                    return false;
+                }
+            },
+        };
+        let answered = connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))).await;
+        if answered.is_ok() {
+            self.connection = Some(connection);
+        }
+        answered.is_ok()
+    }
+}
