@@ -34,7 +34,8 @@ use layers::{
 };
 use router::Router;
 
-pub use layers::{cors::AllowedOrigin, headers::Network};
+pub use errand_chassis::address::Network;
+pub use layers::cors::AllowedOrigin;
 pub use router::Upstreams;
 
 /// What an operator may choose about the edge.

@@ -113,7 +113,7 @@ impl Cors {
 impl Step for Cors {
     type Note = Option<HeaderValue>;
 
-    fn enter(&self, request: &mut Request<Body>) -> Result<Self::Note, Box<Response<Body>>> {
+    async fn enter(&self, request: &mut Request<Body>) -> Result<Self::Note, Box<Response<Body>>> {
         let headers = request.headers();
         let origin = self.allowed_origin(headers);
         let is_preflight = request.method() == Method::OPTIONS

@@ -4,18 +4,14 @@
 //! forgetting to forbid it, in any spelling. The client's address is read from the hops before
 //! their headers go.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use errand_chassis::{
-    address::{ClientAddress, PeerAddress},
+    address::{self, ClientAddress, Network, PeerAddress},
     clock::Clock,
     request_id::{self, RequestId},
 };
-use http::{HeaderMap, HeaderName, Request, Response, header};
+use http::{HeaderName, Request, Response, header};
 use tonic::body::Body;
 
 use super::Step;
@@ -59,8 +55,6 @@ const PASSED_OUT: [HeaderName; 12] = [
     HeaderName::from_static("x-ratelimit-reset"),
 ];
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 /// Gives every call a name and returns it.
 pub(crate) struct RequestIds {
     clock: Arc<dyn Clock>,
@@ -69,13 +63,6 @@ pub(crate) struct RequestIds {
 /// Drops the headers that are not for the other side.
 pub(crate) struct Stripping {
     trusted: Vec<Network>,
-}
-
-/// A network of addresses, `10.0.0.0/8` or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: u128,
-    mask: u128,
 }
 
 // === impl RequestIds ===
@@ -89,7 +76,7 @@ impl RequestIds {
 impl Step for RequestIds {
     type Note = RequestId;
 
-    fn enter(&self, request: &mut Request<Body>) -> Result<RequestId, Box<Response<Body>>> {
+    async fn enter(&self, request: &mut Request<Body>) -> Result<RequestId, Box<Response<Body>>> {
         if request.headers().get_all(request_id::HEADER).iter().nth(1).is_some() {
             request.headers_mut().remove(request_id::HEADER);
         }
@@ -112,31 +99,15 @@ impl Stripping {
     pub(crate) fn new(trusted: Vec<Network>) -> Self {
         Self { trusted }
     }
-
-    /// The client as far as trusted hops vouch for it: the peer, or walking back through
-    /// `x-forwarded-for`, the last hop that is not ours.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
-        let hops = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
-        let mut client = peer.to_canonical();
-        for hop in hops {
-            if !self.trusted.iter().any(|network| network.contains(client)) {
-                break;
-            }
-            // A hop that can not be read vouches for nobody behind it.
-            let Some(address) = address(hop) else { break };
-            client = address;
-        }
-        client
-    }
 }
 
 impl Step for Stripping {
     type Note = ();
 
-    fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
+    async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
         if let Some(PeerAddress(peer)) = request.extensions().get() {
-            let client = self.client(peer.ip(), request.headers());
+            let is_ours = |address| self.trusted.iter().any(|network| network.contains(address));
+            let client = address::client(peer.ip(), request.headers(), is_ours);
             request.extensions_mut().insert(ClientAddress(client));
         }
         let outside = std::mem::take(request.headers_mut());
@@ -165,50 +136,5 @@ impl Step for Stripping {
         for name in foreign {
             headers.remove(name);
         }
-    }
-}
-
-/// The address in one hop of `x-forwarded-for`, which may carry a port.
-fn address(hop: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(hop).ok()?.trim();
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let parsed = bare.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
-    parsed.map(|address| address.to_canonical())
-}
-
-// === impl Network ===
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        bits(address) & self.mask == self.address
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no network; write `10.0.0.0/8`, `2001:db8::/32` or a single address");
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let length = match length {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map_err(|_| wrong())?,
-            Some(_) => return Err(wrong()),
-            None => width,
-        };
-        if length > width {
-            return Err(wrong());
-        }
-        let mask = u128::MAX.checked_shl(width - length).unwrap_or(0);
-        Ok(Self { address: bits(address) & mask, mask })
-    }
-}
-
-/// Both families in one space, IPv4 where IPv6 maps it.
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
     }
 }

@@ -47,7 +47,7 @@ impl Limits {
 impl Step for Limits {
     type Note = ();
 
-    fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
+    async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
         Self::check(request).map_err(|error| refusal::refuse(request, error))
     }
 }

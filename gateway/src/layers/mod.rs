@@ -21,7 +21,10 @@ pub(crate) trait Step: Send + Sync + 'static {
     ///
     /// # Errors
     /// The answer, when the request goes no further.
-    fn enter(&self, request: &mut Request<Body>) -> Result<Self::Note, Box<Response<Body>>>;
+    fn enter(
+        &self,
+        request: &mut Request<Body>,
+    ) -> impl Future<Output = Result<Self::Note, Box<Response<Body>>>> + Send;
 
     /// Looks at the answer of what lies behind this step.
     fn leave(&self, _note: Self::Note, _response: &mut Response<Body>) {}
@@ -58,7 +61,7 @@ impl<S, N> Layer<N> for Through<S> {
 
 impl<S: Step, N: Answer> Answer for Passed<S, N> {
     async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
-        match self.step.enter(&mut request) {
+        match self.step.enter(&mut request).await {
             Ok(note) => {
                 let mut response = self.next.answer(request).await;
                 self.step.leave(note, &mut response);

@@ -26,7 +26,7 @@ impl Tokens {
 impl Step for Tokens {
     type Note = ();
 
-    fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
+    async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
         match Shape::of(request) {
             Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {}
             // No face takes such a request to a service: the router refuses it with what to change.
@@ -37,7 +37,7 @@ impl Step for Tokens {
         if request.uri().query().is_some() {
             return Ok(());
         }
-        match access::decide(method, request.headers(), &self.verifier) {
+        match access::decide(method, request.headers(), &self.verifier).await {
             Ok(_) => Ok(()),
             Err(error) => Err(refusal::refuse(request, error)),
         }

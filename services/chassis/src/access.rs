@@ -48,11 +48,11 @@ pub fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
 /// # Errors
 /// UNAUTHENTICATED with TOKEN_MISSING, TOKEN_INVALID or TOKEN_EXPIRED; PERMISSION_DENIED with
 /// SCOPE_MISSING; UNAVAILABLE with KEYS_NOT_LOADED.
-pub fn decide(method: &Method, headers: &HeaderMap, verifier: &Verifier) -> Result<Option<Caller>, Error> {
+pub async fn decide(method: &Method, headers: &HeaderMap, verifier: &Verifier) -> Result<Option<Caller>, Error> {
     if method.access == Access::Public {
         return Ok(None);
     }
-    let verified = verifier.verify(bearer(headers)?)?;
+    let verified = verifier.verify_fetching(bearer(headers)?).await?;
     if !verified.allows(method.scope) {
         return Err(Error::new(
             Code::PermissionDenied,

@@ -7,17 +7,21 @@
 
 pub mod access;
 pub mod address;
+mod chance;
 pub mod clock;
 pub mod deadline;
 pub mod drain;
 pub mod error;
 pub mod health;
 pub mod jwks;
+pub mod listener;
 pub mod page_token;
 pub mod protocol;
 pub mod request_id;
 pub mod secret;
 pub mod server;
+pub mod target;
+pub mod tls;
 pub mod token;
 pub mod trace;
 pub mod upstream;

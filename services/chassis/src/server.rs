@@ -1,32 +1,20 @@
 //! A role's stack in order, and the server that feeds one.
 
-use std::{
-    collections::HashMap, convert::Infallible, fmt, future::Future, panic::AssertUnwindSafe, pin::pin, sync::Arc,
-    time::Duration,
-};
+mod serve;
+
+use std::{collections::HashMap, convert::Infallible, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use errand_proto::contract::Method;
 use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time::timeout_at,
-};
+use tokio::time::timeout_at;
 use tonic::{Code, body::Body, server::NamedService};
 use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, error, info_span};
 
 use crate::{
     access,
-    address::PeerAddress,
     clock::Clock,
     deadline::{self, Deadline},
     error::{self as errors, Error},
@@ -37,20 +25,11 @@ use crate::{
     upstream::{Unreached, Upstream},
 };
 
+pub use serve::{Limits, serve};
+
 /// The generated services of a role, by their full names.
 #[derive(Clone, Default)]
 pub struct Routes(HashMap<&'static str, Upstream>);
-
-/// What a listener allows.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at a time; further ones wait to be accepted.
-    pub connections: usize,
-    /// Concurrent streams of one connection.
-    pub streams: u32,
-    /// How long open calls may go on after the listener was told to stop.
-    pub drain: Duration,
-}
 
 struct Role {
     routes: Routes,
@@ -98,12 +77,6 @@ impl Routes {
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 10_000, streams: 100, drain: Duration::from_secs(10) }
     }
 }
 
@@ -156,7 +129,7 @@ impl Role {
             return Err(deadline::exceeded().into());
         }
         if let Some(method) = method
-            && let Some(caller) = access::decide(method, request.headers(), &self.verifier)?
+            && let Some(caller) = access::decide(method, request.headers(), &self.verifier).await?
         {
             tracing::Span::current().record("user.id", tracing::field::display(caller.user));
             request.extensions_mut().insert(caller);
@@ -205,89 +178,4 @@ fn complete_trailers(body: Body, request_id: RequestId) -> Body {
         }
         Err(frame) => frame,
     }))
-}
-
-// === serve ===
-
-/// Serves HTTP/1.1 and HTTP/2 on a listener until `stop` resolves, then drains.
-///
-/// On `stop`: no new connections, GOAWAY on the open ones, and what is still running when the
-/// drain deadline passes is cut. hyper alone would wait for the last stream forever.
-pub async fn serve(listener: TcpListener, service: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    let mut stop = pin!(stop);
-    loop {
-        // Reap finished connections, so that the set holds only open ones.
-        while connections.try_join_next().is_some() {}
-        let accepted = tokio::select! {
-            () = &mut stop => break,
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        let Some((stream, peer, slot)) = accepted else { continue };
-        let connection = connection(stream, peer, service.clone(), limits);
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(peer = %peer, error, "connection ended");
-            }
-            drop(slot);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        warn!(connections = connections.len(), "drain deadline passed; cutting what is still open");
-    }
-    connections.shutdown().await;
-}
-
-type Accepted = (TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-/// The next connection. Nothing when accepting failed: out of file descriptors must not end the
-/// listener, only slow it down.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
-    let slot = slots.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(%error, "no nodelay on a connection");
-            }
-            Some((stream, peer, slot))
-        }
-        Err(error) => {
-            warn!(%error, "accepting a connection failed");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            None
-        }
-    }
-}
-
-fn connection(
-    stream: TcpStream,
-    peer: std::net::SocketAddr,
-    service: Upstream,
-    limits: Limits,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send {
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(PeerAddress(peer));
-        let service = service.clone();
-        async move {
-            let response = service.oneshot(request).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(|error| Refusal::Grpc(Error::internal(&error)).into_response()))
-        }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        // Above our own limit, so that ours answers with a reason.
-        .max_header_list_size(64 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_buf_size(64 * 1024);
-    builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned()
 }

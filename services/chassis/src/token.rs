@@ -94,6 +94,18 @@ pub struct Verifier {
     remembered: Cache<String, Arc<Verified>>,
 }
 
+/// Why a token is not taken, as far as it can change.
+enum Refused {
+    KeyUnknown,
+    For(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::For(error)
+    }
+}
+
 // === impl Verifier ===
 
 impl Verifier {
@@ -116,33 +128,56 @@ impl Verifier {
     /// UNAUTHENTICATED with TOKEN_EXPIRED or TOKEN_INVALID; UNAVAILABLE, KEYS_NOT_LOADED, while
     /// there are no keys to verify with.
     pub fn verify(&self, raw: &str) -> Result<Arc<Verified>, Error> {
+        self.check(raw).map_err(|refused| match refused {
+            Refused::KeyUnknown => invalid("its key is unknown or has been retired"),
+            Refused::For(error) => error,
+        })
+    }
+
+    /// The same; a key that is not known is asked for first, where keys are fetched.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_fetching(&self, raw: &str) -> Result<Arc<Verified>, Error> {
+        match self.check(raw) {
+            Ok(verified) => Ok(verified),
+            Err(Refused::For(error)) => Err(error),
+            Err(Refused::KeyUnknown) => {
+                self.keys.fetch_again().await;
+                self.verify(raw)
+            }
+        }
+    }
+
+    fn check(&self, raw: &str) -> Result<Arc<Verified>, Refused> {
         if let Some(verified) = self.remembered.get(raw) {
             return match self.keys.find(&verified.kid) {
-                Lookup::Found(_) => self.still_valid(&verified).map(|()| verified),
-                Lookup::Unknown | Lookup::NothingLoaded => Err(invalid("its key has been retired")),
+                Lookup::Found(_) => Ok(self.still_valid(&verified).map(|()| verified)?),
+                Lookup::Unknown | Lookup::NothingLoaded => Err(invalid("its key has been retired").into()),
             };
         }
         if raw.len() > LONGEST {
-            return Err(invalid("it is too long to be one"));
+            return Err(invalid("it is too long to be one").into());
         }
         let header = jsonwebtoken::decode_header(raw).map_err(|_| invalid("it is not a JWT of ours"))?;
         // Exactly the header that auth writes: a key, or a link to one, inside a token is an attack
         // (RFC 8725, section 3.10), and `crit` must be refused when it is not understood.
         let expected = Header { typ: Some(TYPE.to_owned()), kid: header.kid.clone(), ..Header::new(Algorithm::ES256) };
         if header != expected {
-            return Err(invalid("its header is not that of an access token"));
+            return Err(invalid("its header is not that of an access token").into());
         }
         let kid = header.kid.unwrap_or_default();
         let key = match self.keys.find(&kid) {
             Lookup::Found(key) => key,
-            Lookup::Unknown => return Err(invalid("its key is unknown or has been retired")),
+            Lookup::Unknown => return Err(Refused::KeyUnknown),
             Lookup::NothingLoaded => {
                 return Err(Error::new(
                     Code::Unavailable,
                     "KEYS_NOT_LOADED",
                     "no signing keys are loaded yet; try again",
                 )
-                .retry_after(std::time::Duration::from_secs(1)));
+                .retry_after(std::time::Duration::from_secs(1))
+                .into());
             }
         };
         let claims = jsonwebtoken::decode::<Claims>(raw, &key, &self.validation)

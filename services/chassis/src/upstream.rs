@@ -1,8 +1,10 @@
 //! A peer as a boxed tower service: a caller can not tell an in-process role from a remote one.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use tower::util::BoxCloneSyncService;
+
+use crate::{drain::Drain, target::Targets, tls::ClientTls};
 
 /// A peer that answers gRPC requests: a role's whole stack in this process, or a connection.
 pub type Upstream = BoxCloneSyncService<http::Request<tonic::body::Body>, http::Response<tonic::body::Body>, Unreached>;
@@ -13,9 +15,48 @@ pub type Upstream = BoxCloneSyncService<http::Request<tonic::body::Body>, http::
 #[error("the peer could not be reached")]
 pub struct Unreached(#[source] Box<dyn Error + Send + Sync>);
 
+/// How a peer in another process is called.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a connection may take to be made.
+    pub connect: Duration,
+    /// How long a call waits for a connection when the last one has just been lost; after that calls
+    /// fail at once, until there is one again.
+    pub patience: Duration,
+    /// How often names are looked up again.
+    pub resolve: Duration,
+    /// How often a silent connection is asked whether its peer is there.
+    pub ping: Duration,
+    /// Connections to each address that are kept open for calls with one answer.
+    pub connections: usize,
+    /// When it begins, streams of answers end with SHUTTING_DOWN, because this process is about to.
+    pub drain: Drain,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            patience: Duration::from_secs(3),
+            resolve: Duration::from_secs(30),
+            ping: Duration::from_secs(10),
+            connections: 2,
+            drain: Drain::new(),
+        }
+    }
+}
+
 impl Unreached {
     /// Names the error of a transport.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
+}
+
+/// A peer in another process. To be called in a runtime; what works in the background ends with the
+/// last clone of the answer.
+#[must_use]
+pub fn remote(targets: Targets, tls: Option<ClientTls>, settings: Settings) -> Upstream {
+    let _ = (targets, tls, settings);
+    BoxCloneSyncService::new(tower::service_fn(|_| async { Err(Unreached::new("not built yet")) }))
 }
