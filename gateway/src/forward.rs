@@ -17,8 +17,8 @@ use errand_chassis::{
     upstream::Upstream,
 };
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{ACCEPT, CONTENT_TYPE, TE},
+    HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, TE},
 };
 use http_body::Frame;
 use tokio::sync::oneshot;
@@ -29,6 +29,17 @@ use crate::refusal;
 
 /// The length of the prefix of a message: a flag and four bytes of length.
 const PREFIX: usize = 5;
+
+/// What a caller says to a face, and no service is told.
+const OF_THE_EDGE: [HeaderName; 7] = [
+    ACCEPT,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("connect-protocol-version"),
+    HeaderName::from_static("connect-timeout-ms"),
+];
 
 /// A request body whose frames are counted.
 struct Counted {
@@ -83,7 +94,9 @@ fn prepare(mut request: Request<Body>) -> Request<Body> {
     }
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
-    headers.remove(ACCEPT);
+    for name in OF_THE_EDGE {
+        headers.remove(name);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     request

@@ -1,11 +1,13 @@
 //! The edge: the one door that faces the network.
 //!
-//! It serves native gRPC, gRPC-Web and `/healthz` on one port and passes calls on to the roles. It
-//! decides nothing about tasks, users or messages and decodes no message: a call is checked for
+//! It serves native gRPC, gRPC-Web, REST and `/healthz` on one port and passes calls on to the roles. It
+//! decides nothing about tasks, users or messages, and decodes a message only to say it in JSON: a call is checked for
 //! who it comes from, how large it is and who sends it, then handed on byte for byte. Services
-//! verify the token again; the edge is not trusted. REST, Connect, MCP and rate limits get their
+//! verify the token again; the edge is not trusted. Connect, MCP and rate limits get their
 //! own face or layer beside the ones that are here.
 
+mod bindings;
+mod call;
 mod faces;
 mod forward;
 mod layers;
@@ -25,11 +27,13 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
+use bindings::Bindings;
 use layers::{
     Answer, Through,
     cors::Cors,
     headers::{RequestIds, Stripping},
     limits::Limits,
+    route::Route,
     token::Tokens,
 };
 use router::Router;
@@ -75,6 +79,7 @@ pub fn edge(
         .layer(Through::new(Cors::new(config.allowed_origins)))
         .layer(Through::new(Limits))
         .layer(Through::new(Stripping::new(config.trusted_proxies)))
+        .layer(Through::new(Route::new(Arc::new(Bindings::new()))))
         .layer(Through::new(Tokens::new(verifier)))
         .service(Router::new(upstreams, health));
     let edge = Arc::new(edge);

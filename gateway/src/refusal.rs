@@ -1,11 +1,14 @@
 //! An error of the edge in the caller's face: a trailers-only answer for gRPC and gRPC-Web, a
 //! `google.rpc.Status` as JSON with a fitting HTTP status for everything else.
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use errand_chassis::{error, request_id::RequestId};
+use errand_proto::contract;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
 
 const GRPC: &str = "application/grpc";
@@ -29,21 +32,37 @@ pub(crate) enum Shape {
         /// Whether the answer is base64.
         text_out: bool,
     },
+    /// Connect, unary: by the path of a method.
+    Connect,
     /// Anything else.
-    Http,
+    Http {
+        /// Whether errors are wanted as `application/problem+json` (RFC 9457).
+        problem: bool,
+    },
 }
+
+/// An error is JSON.
+const JSON: &str = "application/json";
+/// An error as RFC 9457 has it.
+const PROBLEM: &str = "application/problem+json";
 
 impl Shape {
     /// The shape of a request. Two content types are none: a peer might read the other one.
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let mut types = request.headers().get_all(CONTENT_TYPE).iter();
-        let (Some(content_type), None) = (types.next(), types.next()) else { return Self::Http };
+        let http = Self::Http { problem: accepts(request.headers(), &[PROBLEM]) };
+        let is_method = || contract::Method::find(request.uri().path()).is_some();
+        if request.method() == Method::GET && request.uri().query().is_some() && is_method() {
+            return Self::Connect;
+        }
+        let (Some(content_type), None) = (types.next(), types.next()) else { return http };
         if request.method() != Method::POST {
-            return Self::Http;
+            return http;
         }
         let is = |name: &str| essence(content_type).eq_ignore_ascii_case(name.as_bytes());
         let web = |text_in: bool, proto: bool| {
-            let text_out = accepts_text(request.headers());
+            // Only text can be read piece by piece by old browsers.
+            let text_out = accepts(request.headers(), &[GRPC_WEB_TEXT, "application/grpc-web-text+proto"]);
             let content_type = match (text_out, proto) {
                 (true, true) => "application/grpc-web-text+proto",
                 (true, false) => GRPC_WEB_TEXT,
@@ -52,18 +71,20 @@ impl Shape {
             };
             Self::GrpcWeb { content_type, text_in, text_out }
         };
-        if is(GRPC_WEB) || is("application/grpc-web+proto") {
+        if (is(JSON) || is("application/proto")) && is_method() {
+            Self::Connect
+        } else if is(GRPC_WEB) || is("application/grpc-web+proto") {
             web(false, is("application/grpc-web+proto"))
         } else if is(GRPC_WEB_TEXT) || is("application/grpc-web-text+proto") {
             web(true, is("application/grpc-web-text+proto"))
         } else if request.version() != Version::HTTP_2 {
-            Self::Http
+            http
         } else if is(GRPC) {
             Self::Grpc { content_type: GRPC }
         } else if is("application/grpc+proto") {
             Self::Grpc { content_type: "application/grpc+proto" }
         } else {
-            Self::Http
+            http
         }
     }
 }
@@ -73,13 +94,12 @@ fn essence(value: &HeaderValue) -> &[u8] {
     value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }
 
-/// Whether a gRPC-Web caller asks for base64; only text can be read piece by piece by old browsers.
-fn accepts_text(headers: &HeaderMap) -> bool {
+/// Whether the caller asks for one of these media types by name.
+fn accepts(headers: &HeaderMap, types: &[&str]) -> bool {
     headers.get_all(ACCEPT).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|one| {
             let one = one.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            one.eq_ignore_ascii_case(GRPC_WEB_TEXT.as_bytes())
-                || one.eq_ignore_ascii_case(b"application/grpc-web-text+proto")
+            types.iter().any(|wanted| one.eq_ignore_ascii_case(wanted.as_bytes()))
         })
     })
 }
@@ -91,8 +111,10 @@ pub(crate) fn refuse(request: &Request<Body>, error: impl Into<Status>) -> Box<R
 
 /// An error in this shape.
 pub(crate) fn answer(shape: Shape, request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
-    let (Shape::Grpc { content_type } | Shape::GrpcWeb { content_type, .. }) = shape else {
-        return as_json(request_id, status);
+    let content_type = match shape {
+        Shape::Grpc { content_type } | Shape::GrpcWeb { content_type, .. } => content_type,
+        Shape::Http { problem } => return as_json(request_id, status, problem),
+        Shape::Connect => return as_connect(request_id, status),
     };
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = headers(request_id, status);
@@ -116,34 +138,99 @@ pub(crate) fn headers(request_id: Option<&RequestId>, status: &Status) -> Header
     headers
 }
 
-fn as_json(request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
+fn as_json(request_id: Option<&RequestId>, status: &Status, problem: bool) -> Response<Body> {
     let http_status = http_status(status);
-    let mut response = Response::new(Body::new(http_body_util::Full::from(json(request_id, status))));
+    let completed = Status::from_header_map(&headers(request_id, status)).unwrap_or_else(|| status.clone());
+    let mut value = json(&completed);
+    if problem {
+        value = as_problem(http_status, &completed, value);
+    }
+    let mut response = Response::new(Body::new(http_body_util::Full::from(value.to_string())));
     *response.status_mut() = http_status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(if problem { PROBLEM } else { JSON }));
     if http_status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(delay) = errand_proto::status::retry_after(&completed) {
+        // A wait of less than a second is a second here: the header knows no less, and zero would say not to wait.
+        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
     }
     response
 }
 
 /// The `google.rpc.Status` in proto JSON.
-fn json(request_id: Option<&RequestId>, status: &Status) -> Vec<u8> {
-    let completed = Status::from_header_map(&headers(request_id, status));
-    let details = completed.as_ref().unwrap_or(status).details();
+pub(crate) fn json(status: &Status) -> Value {
     // Every status of ours is one of the contracts' messages; were one not, its code still says what happened.
-    errand_proto::json::from_bytes("google.rpc.Status", details)
-        .map_or_else(|_| format!("{{\"code\":{}}}", status.code() as i32), |value| value.to_string())
-        .into_bytes()
+    errand_proto::json::from_bytes("google.rpc.Status", status.details())
+        .unwrap_or_else(|_| json!({ "code": status.code() as i32 }))
+}
+
+/// The same as RFC 9457 has it; what it has no word for stays as an extension.
+fn as_problem(http_status: StatusCode, status: &Status, value: Value) -> Value {
+    let reason = errand_proto::status::reason(status).unwrap_or_default();
+    let mut problem = json!({
+        // A name, not a place: what it means is said in docs/errors.md.
+        "type": format!("urn:errand:{reason}"),
+        "title": http_status.canonical_reason().unwrap_or("Error"),
+        "status": http_status.as_u16(),
+        "detail": status.message(),
+    });
+    if let (Some(problem), Value::Object(mut fields)) = (problem.as_object_mut(), value) {
+        problem.extend(["code", "details"].into_iter().filter_map(|key| fields.remove_entry(key)));
+    }
+    problem
+}
+
+/// The error as Connect has it (connectrpc.com/docs/protocol#error-end-stream): a word for the code, the details in base64.
+fn as_connect(request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
+    let completed = Status::from_header_map(&headers(request_id, status)).unwrap_or_else(|| status.clone());
+    let details = errand_proto::status::details(&completed);
+    let details: Vec<_> = details
+        .into_iter()
+        .map(|(name, value)| {
+            let debug = errand_proto::json::from_bytes(&name, &value).unwrap_or(Value::Null);
+            json!({ "type": name, "value": STANDARD_NO_PAD.encode(value), "debug": debug })
+        })
+        .collect();
+    let error = json!({ "code": word(completed.code()), "message": completed.message(), "details": details });
+    let mut response = Response::new(Body::new(http_body_util::Full::from(error.to_string())));
+    *response.status_mut() = http_status(&completed);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}
+
+/// A code as Connect spells it.
+const fn word(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "ok",
+        Code::Cancelled => "canceled",
+        Code::Unknown => "unknown",
+        Code::InvalidArgument => "invalid_argument",
+        Code::DeadlineExceeded => "deadline_exceeded",
+        Code::NotFound => "not_found",
+        Code::AlreadyExists => "already_exists",
+        Code::PermissionDenied => "permission_denied",
+        Code::ResourceExhausted => "resource_exhausted",
+        Code::FailedPrecondition => "failed_precondition",
+        Code::Aborted => "aborted",
+        Code::OutOfRange => "out_of_range",
+        Code::Unimplemented => "unimplemented",
+        Code::Internal => "internal",
+        Code::Unavailable => "unavailable",
+        Code::DataLoss => "data_loss",
+        Code::Unauthenticated => "unauthenticated",
+    }
 }
 
 /// The HTTP status of an error: by its code as Envoy has it, by its reason where HTTP has a closer word.
-fn http_status(status: &Status) -> StatusCode {
+pub(crate) fn http_status(status: &Status) -> StatusCode {
     match errand_proto::status::reason(status).as_deref() {
         Some("METHOD_UNKNOWN") => return StatusCode::NOT_FOUND,
         Some("METHOD_NOT_ALLOWED") => return StatusCode::METHOD_NOT_ALLOWED,
         Some("CONTENT_TYPE_UNSUPPORTED") => return StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Some("MESSAGE_TOO_LARGE") => return StatusCode::PAYLOAD_TOO_LARGE,
+        Some("STORAGE_FULL") => return StatusCode::INSUFFICIENT_STORAGE,
         Some("HEADERS_TOO_LARGE") => return StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         _ => {}
     }

@@ -18,7 +18,8 @@ use http::{HeaderValue, Method, Request, Response, Uri, header::ALLOW};
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    faces::{grpc, grpc_web, health as healthz},
+    bindings::Way,
+    faces::{aliases, connect, grpc, grpc_web, health as healthz, rest},
     refusal::{self, Shape},
 };
 
@@ -88,7 +89,7 @@ impl Router {
                 let answer = grpc_web::Answer { content_type, text: text_out };
                 grpc_web::call(upstream, request, text_in, answer).await
             }
-            Shape::Http => Err(unsupported_content_type()),
+            Shape::Http { .. } | Shape::Connect => Err(unsupported_content_type()),
         }
     }
 
@@ -102,6 +103,16 @@ impl Router {
                     healthz::answer(request.method(), self.health.serving(READINESS) == Some(true))
                 }
                 _ => not_allowed(request_id.as_ref(), "GET, HEAD"),
+            };
+        }
+        if let Some(way) = request.extensions().get::<Way>().cloned()
+            && let Some(method) = way.method()
+            && let Some(upstream) = self.upstreams.0.get(method.service).cloned()
+        {
+            return match way {
+                Way::Rest(bound) => rest::answer(upstream, request, *bound).await,
+                Way::Connect(method) => connect::answer(upstream, request, method).await,
+                Way::Alias(alias) => aliases::answer(upstream, request, method, &alias).await,
             };
         }
         let Some(upstream) = self.upstreams.find(request.uri()).cloned() else {
@@ -119,7 +130,7 @@ impl Router {
 
 fn not_allowed(request_id: Option<&RequestId>, allow: &'static str) -> Response<Body> {
     let error = Error::new(Code::Unimplemented, "METHOD_NOT_ALLOWED", format!("this path takes only {allow}"));
-    let mut response = refusal::answer(Shape::Http, request_id, &error.with("allow", allow).into());
+    let mut response = refusal::answer(Shape::Http { problem: false }, request_id, &error.with("allow", allow).into());
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
@@ -128,8 +139,8 @@ fn unsupported_content_type() -> Status {
     Error::new(
         Code::InvalidArgument,
         "CONTENT_TYPE_UNSUPPORTED",
-        "send application/grpc over HTTP/2, or application/grpc-web or application/grpc-web-text over any version, \
-         with protobuf messages",
+        "send application/grpc over HTTP/2, application/grpc-web or application/grpc-web-text over any version, or \
+         application/json or application/proto as Connect has it",
     )
     .into()
 }

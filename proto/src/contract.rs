@@ -30,6 +30,19 @@ pub struct Method {
     pub input: &'static str,
     /// The full name of the answer message.
     pub output: &'static str,
+    /// How it is called over REST (`google.api.http`); empty for what only peers call.
+    pub http: &'static [HttpRule],
+}
+
+/// A way to call a method over REST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpRule {
+    /// GET, PUT, POST, DELETE or PATCH.
+    pub verb: &'static str,
+    /// The template of its path, `/v1/tasks/{task_id}:complete`. A variable is one segment.
+    pub path: &'static str,
+    /// What the body is: `*` for the whole request, the name of a field, or empty when there is none.
+    pub body: &'static str,
 }
 
 /// Who may call a method.

@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod contract;
 pub mod json;
+pub mod query;
 pub mod status;
 pub mod tools;
 pub mod validation;

@@ -95,6 +95,22 @@ pub fn error_info(status: &Status) -> Option<rpc::ErrorInfo> {
     rpc::ErrorInfo::decode(any.value.as_slice()).ok()
 }
 
+/// The details of a status: the full name of each message, and its bytes.
+#[must_use]
+pub fn details(status: &Status) -> Vec<(String, Vec<u8>)> {
+    let decoded = rpc::Status::decode(status.details()).unwrap_or_default();
+    let name = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
+    decoded.details.into_iter().map(|any| (name(&any.type_url), any.value)).collect()
+}
+
+/// How long to wait before the next try, if the status says so.
+#[must_use]
+pub fn retry_after(status: &Status) -> Option<std::time::Duration> {
+    let decoded = rpc::Status::decode(status.details()).ok()?;
+    let any = decoded.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
+    rpc::RetryInfo::decode(any.value.as_slice()).ok()?.retry_delay?.try_into().ok()
+}
+
 /// A message in an `Any`, named as googleapis name it.
 #[must_use]
 pub fn packed<M: Message>(name: &str, message: &M) -> Any {

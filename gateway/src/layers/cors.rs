@@ -19,9 +19,9 @@ use super::Step;
 
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "content-type, x-grpc-web, x-user-agent, grpc-timeout, authorization, x-request-id, traceparent, tracestate, \
-     connect-protocol-version, connect-timeout-ms, idempotency-key, if-match, last-event-id, accept",
+     connect-protocol-version, connect-timeout-ms, idempotency-key, if-match, if-none-match, last-event-id, accept",
 );
-const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
+const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, retry-after, x-ratelimit-limit, \
      x-ratelimit-remaining, x-ratelimit-reset, etag, location",

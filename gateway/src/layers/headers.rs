@@ -32,8 +32,14 @@ const PASSED_IN: [HeaderName; 9] = [
 
 /// What passes in when it is said once. Said twice it is dropped, so that no two rooms can believe
 /// two different values.
-const PASSED_IN_ONCE: [HeaderName; 4] = [
+const PASSED_IN_ONCE: [HeaderName; 10] = [
     header::USER_AGENT,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("connect-protocol-version"),
+    HeaderName::from_static("connect-timeout-ms"),
     HeaderName::from_static("x-user-agent"),
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("traceparent"),

@@ -10,7 +10,10 @@ use http::{Request, Response};
 use tonic::body::Body;
 
 use super::Step;
-use crate::refusal::{self, Shape};
+use crate::{
+    bindings::{SignedIn, Way},
+    refusal::{self, Shape},
+};
 
 /// Refuses calls without a valid token to methods that need one.
 pub(crate) struct Tokens {
@@ -27,18 +30,22 @@ impl Step for Tokens {
     type Note = ();
 
     async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
-        match Shape::of(request) {
-            Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {}
-            // No face takes such a request to a service: the router refuses it with what to change.
-            Shape::Http => return Ok(()),
-        }
-        // The router looks methods up by the same exact path, and refuses every other.
-        let Some(method) = Method::find(request.uri().path()) else { return Ok(()) };
-        if request.uri().query().is_some() {
-            return Ok(());
-        }
+        let method = match Shape::of(request) {
+            // The router looks methods up by the same exact path, and refuses every other.
+            Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {
+                Method::find(request.uri().path()).filter(|_| request.uri().query().is_none())
+            }
+            Shape::Http { .. } | Shape::Connect => request.extensions().get::<Way>().and_then(Way::method),
+        };
+        // No face takes anything else to a service: the router refuses it with what to change.
+        let Some(method) = method else { return Ok(()) };
         match access::decide(method, request.headers(), &self.verifier).await {
-            Ok(_) => Ok(()),
+            Ok(caller) => {
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(SignedIn(caller));
+                }
+                Ok(())
+            }
             Err(error) => Err(refusal::refuse(request, error)),
         }
     }

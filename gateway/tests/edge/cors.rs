@@ -36,7 +36,7 @@ async fn a_preflight_is_answered_before_a_token_is_asked_for() {
     assert_eq!(
         answer.header("access-control-allow-headers"),
         "content-type, x-grpc-web, x-user-agent, grpc-timeout, authorization, x-request-id, traceparent, tracestate, \
-         connect-protocol-version, connect-timeout-ms, idempotency-key, if-match, last-event-id, accept"
+         connect-protocol-version, connect-timeout-ms, idempotency-key, if-match, if-none-match, last-event-id, accept"
     );
     assert!(answer.header("access-control-allow-methods").contains("POST"));
     assert_eq!(answer.header("access-control-max-age"), "1728000");

@@ -1,11 +1,14 @@
 //! The edge from outside: requests go in, a scripted service stands behind, answers come out.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may be blunt")]
 
+mod aliases;
+mod connect;
 mod cors;
 mod faces;
 mod headers;
 mod limits;
 mod paths;
+mod rest;
 mod tokens;
 mod wire;
 mod world;

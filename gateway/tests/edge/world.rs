@@ -128,6 +128,7 @@ impl World {
         let upstreams = [
             "errand.auth.v1.AuthService",
             "errand.task.v1.TaskService",
+            "errand.chat.v1.ChatService",
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
             "errand.internal.v1.BackDoor",

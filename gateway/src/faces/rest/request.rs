@@ -1,0 +1,151 @@
+//! The message of a call, from path, query, headers and body.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use errand_chassis::Error;
+use errand_proto::{
+    json::{self, JsonError},
+    query, status,
+    validation::Violation,
+};
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
+use percent_encoding::percent_decode;
+use serde_json::{Map, Value};
+use tonic::{Code, Status};
+
+use super::Asked;
+
+/// Names a write, so that a repetition has the first answer again: the request's `request_id`
+/// (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Where an event stream was left (HTML, server-sent events).
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The fields from which a stream goes on.
+const RESUMED_BY: [&str; 2] = ["cursor", "after_seq"];
+
+pub(super) fn message(asked: &Asked, parameters: Option<&str>, body: &Bytes) -> Result<Bytes, Status> {
+    let binding = &asked.bound.binding;
+    let input = binding.method.input;
+    let mut request = from_body(asked, body)?;
+    for (path, text) in &asked.bound.variables {
+        query::replace(input, &mut request, path, text).map_err(refused)?;
+    }
+    // Where the body is the whole request nothing is left for parameters (google.api.HttpRule).
+    for (name, value) in pairs(parameters.unwrap_or_default()) {
+        let (name, value) = name.zip(value).ok_or_else(|| malformed("its query is not UTF-8"))?;
+        if binding.rule.body == "*" {
+            let violation = Violation::new(name, "UNKNOWN_FIELD", "say it in the body: this call has no parameters");
+            return Err(status::invalid_fields(vec![violation]));
+        }
+        query::place(input, &mut request, &name, &value).map_err(refused)?;
+    }
+    from_headers(asked, &mut request)?;
+    json::to_bytes(input, &Value::Object(request)).map(Bytes::from).map_err(refused)
+}
+
+fn from_body(asked: &Asked, body: &Bytes) -> Result<Map<String, Value>, Status> {
+    let field = asked.bound.binding.rule.body;
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    if field.is_empty() {
+        return Err(malformed("this call takes no body"));
+    }
+    if !is_json(&asked.headers) {
+        let message = "send the body as `content-type: application/json`";
+        return Err(Error::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into());
+    }
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| malformed(&format!("its body is not JSON: {error}")))?;
+    match value {
+        value if field != "*" => Ok(Map::from_iter([(field.to_owned(), value)])),
+        Value::Object(request) => Ok(request),
+        _ => Err(malformed("its body must be a JSON object")),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(content_type), None) = (types.next(), types.next()) else { return false };
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+/// What HTTP has headers for, and the contracts fields.
+fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), Status> {
+    let binding = &asked.bound.binding;
+    let (input, body) = (binding.method.input, binding.rule.body);
+    if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?
+        && binding.method.has_request_id
+    {
+        query::place(input, request, "request_id", key).map_err(|error| named(error, "Idempotency-Key"))?;
+    }
+    if let Some(tag) = only(&asked.headers, &IF_MATCH)?
+        && tag != "*"
+    {
+        let tag = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| {
+            let violation =
+                Violation::new("If-Match", "INVALID_FORMAT", "must be one entity tag in double quotes, or *");
+            status::invalid_fields(vec![violation])
+        })?;
+        let path = if query::has(input, "etag") { "etag".to_owned() } else { format!("{body}.etag") };
+        query::replace(input, request, &path, tag).map_err(|error| named(error, "If-Match"))?;
+    }
+    if let Some(id) = only(&asked.headers, &LAST_EVENT_ID)?
+        && binding.method.server_streaming
+        && let Some(field) = RESUMED_BY.into_iter().find(|field| query::has(input, field))
+    {
+        // Newer than what the address says: a browser repeats the address and adds the header.
+        query::replace(input, request, field, id).map_err(|error| named(error, "Last-Event-ID"))?;
+    }
+    Ok(())
+}
+
+/// The text of a header that may be said once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Status> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
+        .transpose()
+}
+
+/// The parameters of a query, decoded; nothing for what is not UTF-8.
+fn pairs(query: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> {
+    let decoded = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_decode(spaced.as_bytes()).decode_utf8().ok().map(Cow::into_owned)
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
+}
+
+/// A mistake in a header is told under the header's name.
+fn named(error: JsonError, header: &'static str) -> Status {
+    match error {
+        JsonError::Field(violation) if violation.reason == "UNKNOWN_FIELD" => {
+            status::invalid_fields(vec![Violation::new(header, violation.reason, "is not taken by this call")])
+        }
+        JsonError::Field(violation) => {
+            status::invalid_fields(vec![Violation::new(header, violation.reason, violation.description)])
+        }
+        other => refused(other),
+    }
+}
+
+fn refused(error: JsonError) -> Status {
+    match error {
+        JsonError::Field(violation) => status::invalid_fields(vec![violation]),
+        JsonError::UnknownMessage(_) | JsonError::Malformed(_) => malformed(&error.to_string()),
+    }
+}
+
+fn malformed(why: &str) -> Status {
+    Error::new(Code::InvalidArgument, "MALFORMED_MESSAGE", format!("the request is not valid: {why}")).into()
+}
