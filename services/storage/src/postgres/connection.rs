@@ -195,7 +195,9 @@ impl Connection {
     /// A pooler gives each transaction another process. The messages of one statement have to meet the same
     /// one, and to cancel it that must be known.
     async fn in_transaction(&mut self, statement: &Statement) -> Result<Vec<PgRow>, sqlx::Error> {
-        self.pid = process(&mut self.inner, "BEGIN; SELECT pg_backend_pid()").await?;
+        // A pooler that finds no server lets its clients wait, for minutes if it is told to.
+        let beginning = process(&mut self.inner, "BEGIN; SELECT pg_backend_pid()");
+        self.pid = timeout(CONNECT, beginning).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
         self.began = true;
         let outcome = self.send(statement).await;
         match &outcome {
@@ -231,7 +233,7 @@ fn is_loss(error: &sqlx::Error) -> bool {
             // A server that became a standby while we were connected: another one takes writes now.
             fatal || matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "25006"))
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
         _ => false,
     }
 }
