@@ -50,6 +50,7 @@ where
     one_user_never_meets_another(open().await).await;
     the_log_has_every_change_in_order_and_no_secret(open().await).await;
     signing_keys_end_when_a_newer_one_comes(open().await).await;
+    of_many_first_signing_keys_one_is_made(open().await).await;
     r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(open().await).await;
     an_erasure_is_due_again_and_again_until_it_is_finished(open().await).await;
     what_has_expired_is_dropped_and_nothing_else(open().await).await;
@@ -63,7 +64,7 @@ fn at(seconds: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(seconds)
 }
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin { actor: Actor::User, turn: None, request: None }
 }
 
@@ -90,8 +91,9 @@ pub(crate) fn beginning(owner: UserId, email: &str, session: u128) -> Beginning 
         version: 0,
         create_time: NOW,
         update_time: NOW,
+        disable_time: None,
     };
-    Beginning { account, email_key: email.to_lowercase(), password: hash("first"), held: held(session, NOW) }
+    Beginning { account, email_key: email.to_lowercase(), password: hash("first"), held: Some(held(session, NOW)) }
 }
 
 async fn sign_up(store: &dyn Store, number: u128) -> Account {
@@ -342,17 +344,41 @@ async fn signing_keys_end_when_a_newer_one_comes(store: Arc<dyn Store>) {
         sealed: vec![1, 2, 3],
     };
     assert_eq!(store.signing_keys().await.unwrap(), []);
-    store.add_signing_key(key("a", 0), at(0)).await.unwrap();
-    store.add_signing_key(key("b", 10), at(1000)).await.unwrap();
+    assert!(!store.add_signing_key(key("a", 0), at(0), Some("b")).await.unwrap());
+    assert!(store.add_signing_key(key("a", 0), at(0), None).await.unwrap());
+    assert!(!store.add_signing_key(key("b", 10), at(1000), None).await.unwrap(), "another process was faster");
+    assert!(store.add_signing_key(key("b", 10), at(1000), Some("a")).await.unwrap());
+    assert!(!store.add_signing_key(key("c", 10), at(1000), Some("a")).await.unwrap());
     let ended = SealedKey { not_after: Some(at(1000)), ..key("a", 0) };
     assert_eq!(store.signing_keys().await.unwrap(), [ended.clone(), key("b", 10)]);
     assert!(!store.tidy(at(999), 10).await.unwrap());
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("b", 10)]);
-    store.add_signing_key(key("c", 1000), at(2000)).await.unwrap();
+    assert!(store.add_signing_key(key("c", 1000), at(2000), Some("b")).await.unwrap());
     assert!(store.tidy(at(1000), 10).await.unwrap());
     let ended = SealedKey { not_after: Some(at(2000)), ..key("b", 10) };
     assert_eq!(store.signing_keys().await.unwrap(), [ended, key("c", 1000)]);
-    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000)).await, Err(Error::Constraint)));
+    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000), Some("c")).await, Err(Error::Constraint)));
+}
+
+async fn of_many_first_signing_keys_one_is_made(store: Arc<dyn Store>) {
+    let tasks: Vec<_> = (0..16)
+        .map(|number| {
+            let store = store.clone();
+            let key = SealedKey {
+                kid: format!("{number}"),
+                create_time: NOW,
+                not_before: NOW,
+                not_after: None,
+                sealed: vec![1],
+            };
+            tokio::spawn(async move { store.add_signing_key(key, NOW, None).await.unwrap() })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += usize::from(task.await.unwrap());
+    }
+    assert_eq!((made, store.signing_keys().await.unwrap().len()), (1, 1));
 }
 
 async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(store: Arc<dyn Store>) {
