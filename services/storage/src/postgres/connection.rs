@@ -22,7 +22,7 @@ use super::{keeper::Keeper, statement::Statement};
 use crate::Error;
 
 /// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 /// Connections that are made at the same time, so that a server that comes back is not overrun.
 const CONNECTS_AT_ONCE: usize = 3;
 /// A connection serves about this long, so that a server that changed its address or settings is found.
@@ -126,7 +126,7 @@ async fn connect(options: &PgConnectOptions, pooler: bool) -> Result<(PgConnecti
 
 /// What a connection that was refused means for who wanted one: in any case it is not there, but the log
 /// has to tell a server that is away from a password that is wrong.
-pub(super) fn refused(error: &sqlx::Error) -> Error {
+pub(crate) fn refused(error: &sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(database) if database.code().as_deref() == Some("53300") => Error::Busy,
         _ => {

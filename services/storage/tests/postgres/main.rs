@@ -4,6 +4,7 @@
 
 mod bouncer;
 mod cancel;
+mod inspection;
 mod migrations;
 mod recovery;
 mod statements;
