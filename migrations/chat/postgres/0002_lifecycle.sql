@@ -43,35 +43,6 @@ BEGIN
 END
 $$;
 
--- Moves the owner's head and answers how far it goes.
-CREATE FUNCTION chat.advance_v1(p_owner uuid, p_count bigint) RETURNS bigint
-LANGUAGE sql AS $$
-    UPDATE chat.heads SET seq = seq + p_count WHERE owner = p_owner RETURNING seq
-$$;
-
--- Keeps the first answer to a request that has a name.
-CREATE FUNCTION chat.remember_v1(
-    p_owner uuid, p_request_id text, p_method text, p_fingerprint bytea, p_answer bytea, p_now timestamptz
-) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    IF p_request_id IS NOT NULL THEN
-        INSERT INTO chat.requests (owner, request_id, method, fingerprint, answer, "time")
-        VALUES (p_owner, p_request_id, p_method, p_fingerprint, p_answer, p_now);
-    END IF;
-END
-$$;
-
--- A conversation as it is logged and answered.
-CREATE FUNCTION chat.conversation_v1(p_conversation chat.conversations) RETURNS text
-LANGUAGE sql STABLE AS $$
-    SELECT json_build_object(
-        'id', p_conversation.id, 'seq', p_conversation.seq, 'title', p_conversation.title,
-        'version', p_conversation.version, 'created', p_conversation.create_time,
-        'updated', p_conversation.update_time
-    )::text
-$$;
-
 -- Opens a conversation, with its change.
 CREATE FUNCTION chat.open_v1(
     p_owner uuid, p_id uuid, p_title text, p_seq bigint, p_actor text, p_turn uuid, p_request_id text, p_now timestamptz
@@ -383,25 +354,7 @@ BEGIN
 END
 $$;
 
--- === leases: each locks one row of turns and nothing else ===
-
--- taken, held (by another runner), over.
-CREATE FUNCTION chat.take_lease_v1(
-    p_owner uuid, p_turn uuid, p_holder uuid, p_until timestamptz, p_now timestamptz
-) RETURNS text
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('errand.owner', p_owner::text, true);
-    UPDATE chat.turns t SET lease_holder = p_holder, lease_until = p_until
-    WHERE t.owner = p_owner AND t.id = p_turn AND t.end_time IS NULL
-      AND (t.lease_holder IS NULL OR t.lease_holder = p_holder OR t.lease_until <= p_now);
-    IF FOUND THEN
-        RETURN 'taken';
-    END IF;
-    PERFORM 1 FROM chat.turns t WHERE t.owner = p_owner AND t.id = p_turn AND t.end_time IS NULL;
-    RETURN CASE WHEN FOUND THEN 'held' ELSE 'over' END;
-END
-$$;
+-- === leases, of which the other two stand beside their table ===
 
 -- Whether it is still the holder's, and whether the turn is to stop.
 CREATE FUNCTION chat.renew_lease_v1(
@@ -414,15 +367,6 @@ BEGIN
     RETURNING true, t.cancel_time IS NOT NULL INTO is_kept, is_cancelled;
     is_kept := coalesce(is_kept, false);
     is_cancelled := coalesce(is_cancelled, false);
-END
-$$;
-
-CREATE FUNCTION chat.release_lease_v1(p_owner uuid, p_turn uuid, p_holder uuid) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('errand.owner', p_owner::text, true);
-    UPDATE chat.turns t SET lease_holder = NULL, lease_until = NULL
-    WHERE t.owner = p_owner AND t.id = p_turn AND t.lease_holder = p_holder;
 END
 $$;
 

@@ -92,7 +92,7 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
             (Arc::new(store), ready)
         }
         Place::Server(settings) => {
-            let store = Postgres::open(&settings).await?;
+            let store = Postgres::open(&settings, &SCHEMA).await?;
             let ready = store.ready();
             (Arc::new(store), ready)
         }

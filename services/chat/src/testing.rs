@@ -190,7 +190,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> Postgres {
-        Postgres::open(&self.settings("errand_chat")).await.expect("a store")
+        Postgres::open(&self.settings("errand_chat"), &crate::SCHEMA).await.expect("a store")
     }
 
     /// What a statement of a superuser prints.

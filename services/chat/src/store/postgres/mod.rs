@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use errand_changelog::{Actor, Fingerprint, Hints, Known, Origin, Record, Request, Seq, UserId};
 use errand_storage::{
-    Error, Migration, Postgres as Database, Ready,
+    Error, Migration, Postgres as Database, Ready, Schema,
     postgres::{
         Settings, Statement, Time,
         wake::{Heads, Wake},
@@ -87,8 +87,8 @@ impl Postgres {
     ///
     /// # Errors
     /// When it is not, or can not be reached.
-    pub async fn open(settings: &Settings) -> Result<Self, Error> {
-        let database = Database::open(settings, &crate::SCHEMA).await?;
+    pub async fn open(settings: &Settings, schema: &Schema) -> Result<Self, Error> {
+        let database = Database::open(settings, schema).await?;
         let hints = Hints::default();
         let wake = Wake::start(&database, HEADS, Arc::new(Waiting(hints.clone())));
         Ok(Self { database, hints, wake: Arc::new(wake), tidied: Arc::default() })

@@ -296,9 +296,9 @@ pub(super) async fn release_lease(database: &Database, owner: UserId, turn: Uuid
 
 /// The events of a turn from a step on, which a row holds in arrays.
 pub(super) fn events(row: &PgRow, owner: UserId, turn: Uuid, from: usize) -> Result<Vec<Event>, Error> {
-    let (owners, steps, texts): (Option<Vec<Uuid>>, Option<Vec<i64>>, Option<Vec<String>>) =
-        (row.try_get("owners")?, row.try_get("numbers")?, row.try_get("events")?);
-    let (owners, steps, texts) = (owners.unwrap_or_default(), steps.unwrap_or_default(), texts.unwrap_or_default());
+    let owners: Vec<Uuid> = row.try_get::<Option<_>, _>("owners")?.unwrap_or_default();
+    let steps: Vec<i64> = row.try_get::<Option<_>, _>("numbers")?.unwrap_or_default();
+    let texts: Vec<String> = row.try_get::<Option<_>, _>("events")?.unwrap_or_default();
     let key = turn.to_string();
     let mut events = Vec::with_capacity(texts.len());
     for ((found, step), text) in owners.into_iter().zip(steps).zip(&texts) {
