@@ -10,7 +10,7 @@ use opentelemetry::{Context, trace::TraceContextExt};
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
-    filter::Targets,
+    filter::{FilterExt, Targets, dynamic_filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, Layer as Lines,
         format::{Format, Writer},
@@ -39,13 +39,17 @@ pub(crate) fn start(log: &Log, traces: &Settings, name: &str) -> Result<Option<T
     let started = match &traces {
         None => tracing_subscriber::registry().with(lines(log, false)).with(filter).try_init(),
         Some(traces) => {
-            let spans = Targets::new().with_targets(telemetry::TARGETS.map(|target| (target, Level::DEBUG)));
+            let wanted = Targets::new().with_targets(telemetry::TARGETS.map(|target| (target, Level::DEBUG)));
+            // What nobody called for, such as keeping house, is no trace.
+            let called_for = dynamic_filter_fn(|metadata, _| {
+                metadata.target() != telemetry::SQL || Context::map_current(Context::has_active_span)
+            });
             let spans = tracing_opentelemetry::layer()
                 .with_tracer(traces.tracer())
                 .with_location(false)
                 .with_threads(false)
                 .with_target(false)
-                .with_filter(spans);
+                .with_filter(wanted.and(called_for));
             tracing_subscriber::registry().with(lines(log, true).with_filter(filter)).with(spans).try_init()
         }
     };

@@ -37,7 +37,10 @@ use crate::{
 };
 
 /// The targets of the spans that make up a trace. Other spans are for log lines.
-pub(crate) const TARGETS: [&str; 3] = [trace::TARGET, "errand_storage::sql", "errand_chat::trace"];
+pub(crate) const TARGETS: [&str; 3] = [trace::TARGET, SQL, "errand_chat::trace"];
+
+/// The target of the spans of statements.
+pub(crate) const SQL: &str = "errand_storage::sql";
 
 /// How long the last spans may take to be delivered when the process ends.
 const LAST_DELIVERY: Duration = Duration::from_secs(3);
