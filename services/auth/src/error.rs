@@ -50,6 +50,9 @@ pub enum Error {
     /// The account is gone.
     #[error("the account is gone")]
     AccountDeleted,
+    /// An operator disabled the account.
+    #[error("the account is disabled")]
+    AccountDisabled,
     /// The account changed since it was read.
     #[error("the account is at {current}")]
     EtagMismatch {
@@ -122,6 +125,11 @@ impl From<Error> for Answer {
                     .resource("session", id)
             }
             Error::AccountDeleted => Answer::new(Code::Unauthenticated, "ACCOUNT_DELETED", "the account is gone"),
+            Error::AccountDisabled => Answer::new(
+                Code::PermissionDenied,
+                "ACCOUNT_DISABLED",
+                "the account is disabled; ask whoever runs this service to enable it",
+            ),
             Error::EtagMismatch { current } => Answer::new(
                 Code::Aborted,
                 "ETAG_MISMATCH",
@@ -205,6 +213,7 @@ mod tests {
             (Error::RefreshTokenReused, Code::Unauthenticated, "REFRESH_TOKEN_REUSED"),
             (Error::SessionNotFound(Uuid::nil()), Code::NotFound, "SESSION_NOT_FOUND"),
             (Error::AccountDeleted, Code::Unauthenticated, "ACCOUNT_DELETED"),
+            (Error::AccountDisabled, Code::PermissionDenied, "ACCOUNT_DISABLED"),
             (Error::EtagMismatch { current: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
             (Error::RequestReused, Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             (Error::Contended, Code::ResourceExhausted, "STORAGE_BUSY"),

@@ -146,7 +146,7 @@ impl AuthService for Grpc {
     }
 
     async fn get_jwks(&self, _: Request<proto::GetJwksRequest>) -> Result<Response<proto::GetJwksResponse>, Status> {
-        let keys = self.0.keys.public().iter().map(jwk).collect();
+        let keys = self.0.keys.asked().await.iter().map(jwk).collect();
         Ok(Response::new(proto::GetJwksResponse { keys }))
     }
 }

@@ -1,7 +1,8 @@
 //! The keys that prove who is calling: signing keys of access tokens, and the secrets of refresh tokens.
 //!
 //! A signing key (P-256) is published ten minutes before it signs and until the last token that it
-//! signed has expired, so that everybody who verifies has it in time. At rest its private part is
+//! signed has expired, so that everybody who verifies has it in time. Other processes make keys, too:
+//! they are read again now and then, and before one signs that was read too long ago. At rest its private part is
 //! encrypted with the `kek` of the role's secret. Only this room touches signing keys.
 
 pub mod refresh;
@@ -35,6 +36,14 @@ pub use errand_chassis::token::ACCESS_LIFETIME;
 
 /// How long a key is published before it signs.
 pub const LEAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Keys that were read longer ago than this are read again before they sign.
+const FRESH: SignedDuration = SignedDuration::from_mins(1);
+/// Keys that were read longer ago than this are read again when somebody asks for them, because a token may name one
+/// that is not known yet.
+const ASKED: SignedDuration = SignedDuration::from_secs(5);
+/// How often a new key is tried to be made when another process was faster.
+const TRIES: usize = 8;
 
 /// What the token of a first-party session allows.
 const SCOPE: &str = "tasks:read tasks:write chat account";
@@ -108,7 +117,16 @@ pub struct Keys {
     clock: Arc<dyn Clock>,
     seal: Arc<RandomizedNonceKey>,
     published: KeySet,
-    ring: RwLock<Arc<Vec<Key>>>,
+    ring: RwLock<Ring>,
+    /// One reading at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Ring {
+    /// The oldest first.
+    keys: Arc<Vec<Key>>,
+    read_time: Timestamp,
 }
 
 struct Key {
@@ -134,18 +152,22 @@ impl Keys {
     ) -> Result<Self, Error> {
         let seal = RandomizedNonceKey::new(&AES_256_GCM, &secret.derive("kek"))
             .map_err(|_| Error::Failed("the key encryption key is refused"))?;
-        let keys = Self { store, clock, seal: Arc::new(seal), published, ring: RwLock::default() };
+        let ring = Ring { keys: Arc::default(), read_time: Timestamp::MIN };
+        let ring = RwLock::new(ring);
+        let keys = Self { store, clock, seal: Arc::new(seal), published, ring, reading: tokio::sync::Mutex::default() };
         keys.refresh().await?;
         Ok(keys)
     }
 
-    /// Makes the first key when there is none, so that there is always one that signs.
+    /// Makes the first key when there is none, so that there is always one that signs. Of several processes that
+    /// find none, one makes it and the others use it.
     ///
     /// # Errors
     /// When it can not be stored.
     pub async fn ensure(&self) -> Result<(), Error> {
         if self.ring().is_empty() {
-            self.rotate().await?;
+            let now = self.clock.now();
+            self.make(now, now).await?;
         }
         Ok(())
     }
@@ -156,9 +178,52 @@ impl Keys {
     /// # Errors
     /// When it can not be stored.
     pub async fn rotate(&self) -> Result<String, Error> {
-        let now = self.clock.now();
-        let lead = if self.ring().is_empty() { SignedDuration::ZERO } else { LEAD };
-        self.make(now, now.checked_add(lead).unwrap_or(Timestamp::MAX)).await
+        for _ in 0..TRIES {
+            let now = self.clock.now();
+            let lead = if self.ring().is_empty() { SignedDuration::ZERO } else { LEAD };
+            if let Some(kid) = self.make(now, now.checked_add(lead).unwrap_or(Timestamp::MAX)).await? {
+                return Ok(kid);
+            }
+        }
+        Err(store::Error::Busy.into())
+    }
+
+    /// Sees to it that keys which are about to sign were read lately. Every process does, so one that can not is about
+    /// to sign with a key that the others may have given up.
+    ///
+    /// # Errors
+    /// When they could not be read for so long that a new key may sign by now.
+    pub async fn fresh(&self) -> Result<(), Error> {
+        let Err(error) = self.at_most(FRESH).await else { return Ok(()) };
+        if self.age() < LEAD {
+            tracing::warn!(%error, "the signing keys could not be read again; those that are known sign on");
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// The public keys for somebody who asks, who may have seen one that is not known here yet.
+    pub async fn asked(&self) -> Vec<PublicKey> {
+        if let Err(error) = self.at_most(ASKED).await {
+            tracing::warn!(%error, "the signing keys could not be read again; those that are known are told");
+        }
+        self.public()
+    }
+
+    async fn at_most(&self, age: SignedDuration) -> Result<(), Error> {
+        if self.age() < age {
+            return Ok(());
+        }
+        // Whoever waited here finds them read.
+        let _reading = self.reading.lock().await;
+        if self.age() < age { Ok(()) } else { self.refresh().await }
+    }
+
+    /// How long ago the keys were read; a clock that stepped back makes them old.
+    fn age(&self) -> SignedDuration {
+        let read_time = self.ring.read().unwrap_or_else(PoisonError::into_inner).read_time;
+        let age = self.clock.now().duration_since(read_time);
+        if age.is_negative() { SignedDuration::MAX } else { age }
     }
 
     /// Reads the keys again and publishes those that are not retired.
@@ -166,8 +231,8 @@ impl Keys {
     /// # Errors
     /// When they can not be read, or do not open; then the keys stay as they were.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let stored = self.store.signing_keys().await?;
         let now = self.clock.now();
+        let stored = self.store.signing_keys().await?;
         let mut ring = Vec::with_capacity(stored.len());
         for sealed in stored {
             let key = self.unseal(&sealed)?;
@@ -176,7 +241,7 @@ impl Keys {
             }
         }
         let public: Vec<_> = ring.iter().map(|key| key.public.clone()).collect();
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring { keys: Arc::new(ring), read_time: now };
         self.published.publish(&public);
         Ok(())
     }
@@ -250,19 +315,24 @@ impl Keys {
     }
 
     fn ring(&self) -> Arc<Vec<Key>> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).keys.clone()
     }
 
-    async fn make(&self, now: Timestamp, not_before: Timestamp) -> Result<String, Error> {
+    /// Makes the key after the newest one that is known; none when there is a newer one, which is known then.
+    async fn make(&self, now: Timestamp, not_before: Timestamp) -> Result<Option<String>, Error> {
         let sealed = self.generate(now, not_before)?;
         let kid = sealed.kid.clone();
         // The key before signs until this one does; its last token lives on for a lifetime.
         let others_end =
             not_before.checked_add(ACCESS_LIFETIME).and_then(|end| end.checked_add(LEEWAY)).unwrap_or(Timestamp::MAX);
-        self.store.add_signing_key(sealed, others_end).await?;
+        let newest = self.ring().iter().find(|key| key.not_after.is_none()).map(|key| key.public.kid.clone());
+        let added = self.store.add_signing_key(sealed, others_end, newest.as_deref()).await?;
         self.refresh().await?;
+        if !added {
+            return Ok(None);
+        }
         tracing::info!(key.id = kid, "made a signing key");
-        Ok(kid)
+        Ok(Some(kid))
     }
 
     fn generate(&self, now: Timestamp, not_before: Timestamp) -> Result<SealedKey, Error> {

@@ -13,12 +13,13 @@ pub mod passwords;
 pub mod peers;
 pub mod store;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use errand_chassis::{
     clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
 };
 use errand_proto::auth::auth_service_server::AuthServiceServer;
+use errand_storage::{Place, Ready, Schema};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, task::AbortHandle};
 
@@ -27,10 +28,39 @@ use grpc::Grpc;
 use keys::{Keys, refresh::RefreshKey};
 use passwords::Passwords;
 use peers::Peers;
-use store::{Store, sqlite::Sqlite};
+use store::{Store, postgres::Postgres, sqlite::Sqlite};
 
 /// The schema of the SQLite file, step by step.
-pub const MIGRATIONS: &[errand_storage::Migration] = store::sqlite::MIGRATIONS;
+pub const MIGRATIONS: &[errand_storage::Migration] = SCHEMA.sqlite;
+
+/// What the role keeps.
+pub const SCHEMA: Schema = Schema {
+    name: "auth",
+    sqlite: store::sqlite::MIGRATIONS,
+    postgres: store::postgres::MIGRATIONS,
+    tables: &[
+        "users",
+        "emails",
+        "sessions",
+        "session_owners",
+        "signing_keys",
+        "heads",
+        "changes",
+        "requests",
+        "erasures",
+    ],
+    exempt: &[
+        // How an owner is found: by an address, by the id in a refresh token.
+        "emails",
+        "session_owners",
+        // Belong to nobody.
+        "signing_keys",
+        // Outlives its owner, and is worked through for all owners.
+        "erasures",
+        // Numbers only; locked before the owner's rows are looked at.
+        "heads",
+    ],
+};
 
 /// What the role needs from outside.
 pub struct Dependencies {
@@ -65,7 +95,7 @@ pub struct Config {
 /// Why the role can not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file does not open, or has another schema.
+    /// The database does not open, or has another schema.
     #[error(transparent)]
     Storage(#[from] errand_storage::Error),
     /// The signing keys do not open.
@@ -83,21 +113,35 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Role {
     app: Arc<App>,
-    disk: errand_storage::Disk,
+    ready: Ready,
     housekeeping: AbortHandle,
 }
 
-/// Opens the role on a SQLite file that has been migrated. Makes the first signing key, publishes the
+/// Opens the role on a database that has been migrated. Makes the first signing key, publishes the
 /// keys before it returns, and goes on with what was left to erase.
 ///
 /// # Errors
-/// When the file, its schema or the secret are not the right ones.
-pub async fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
-    let store = Sqlite::open(path)?;
-    let disk = store.disk();
-    let app = build(Arc::new(store), dependencies, config).await?;
+/// When the database, its schema or the secret are not the right ones.
+pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
+    let (store, ready) = open_store(place).await?;
+    let app = build(store, dependencies, config).await?;
     let housekeeping = tokio::spawn(app.clone().keep_house()).abort_handle();
-    Ok(Role { app, disk, housekeeping })
+    Ok(Role { app, ready, housekeeping })
+}
+
+async fn open_store(place: Place) -> Result<(Arc<dyn Store>, Ready), Error> {
+    Ok(match place {
+        Place::File(path) => {
+            let store = Sqlite::open(&path)?;
+            let ready = store.ready();
+            (Arc::new(store), ready)
+        }
+        Place::Server(settings) => {
+            let store = Postgres::open(&settings, &SCHEMA).await?;
+            let ready = store.ready();
+            (Arc::new(store), ready)
+        }
+    })
 }
 
 /// The service, awake but without its housekeeping.
@@ -118,28 +162,37 @@ async fn build(store: Arc<dyn Store>, dependencies: Dependencies, config: Config
     }))
 }
 
-/// The signing keys in the file of a role that is not running.
+/// The signing keys in a database, whether a role runs on it or not.
 ///
 /// # Errors
-/// When the file, its schema or the secret are not the right ones.
-pub async fn list_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<Vec<keys::Listed>, Error> {
-    let store = Arc::new(Sqlite::open(path)?);
+/// When the database, its schema or the secret are not the right ones.
+pub async fn list_keys(place: Place, secret: &Secret, clock: Arc<dyn Clock>) -> Result<Vec<keys::Listed>, Error> {
+    let (store, _) = open_store(place).await?;
     let keys = Keys::read(store.clone(), secret, clock, KeySet::empty()).await?.list();
     store.close().await;
     Ok(keys)
 }
 
-/// Makes a new signing key in the file of a role that is not running; answers its name. It is
-/// published from the next start on and signs ten minutes from now.
+/// Makes a new signing key in a database; answers its name. Roles that run on it publish it within a
+/// minute, others from their next start on, and it signs ten minutes from now.
 ///
 /// # Errors
-/// When the file, its schema or the secret are not the right ones.
-pub async fn rotate_keys(path: &Path, secret: &Secret, clock: Arc<dyn Clock>) -> Result<String, Error> {
-    let store = Arc::new(Sqlite::open(path)?);
+/// When the database, its schema or the secret are not the right ones.
+pub async fn rotate_keys(place: Place, secret: &Secret, clock: Arc<dyn Clock>) -> Result<String, Error> {
+    let (store, _) = open_store(place).await?;
     let keys = Keys::read(store.clone(), secret, clock, KeySet::empty()).await?;
     let kid = keys.rotate().await?;
     store.close().await;
     Ok(kid)
+}
+
+/// The hands of an operator on a database, whether a role runs on it or not.
+///
+/// # Errors
+/// When the database or its schema are not the right ones.
+pub async fn operators(place: Place, clock: Arc<dyn Clock>, config: Config) -> Result<app::Operators, Error> {
+    let (store, _) = open_store(place).await?;
+    Ok(app::Operators::new(store, clock, Passwords::new(config.hashing())?))
 }
 
 // === impl Role ===
@@ -157,13 +210,13 @@ impl Role {
         &self.app
     }
 
-    /// Follows whether writes find room on the disk, for health.
+    /// Follows whether the database takes writes, for health.
     #[must_use]
-    pub fn disk(&self) -> errand_storage::Disk {
-        self.disk.clone()
+    pub fn ready(&self) -> Ready {
+        self.ready.clone()
     }
 
-    /// Takes no more calls, finishes writes that wait and closes the file.
+    /// Takes no more calls, finishes writes that wait and closes the database.
     pub async fn close(&self) {
         self.housekeeping.abort();
         self.app.passwords.close();

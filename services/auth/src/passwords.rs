@@ -3,7 +3,9 @@
 //! A hash needs 19 MiB that must be touched throughout, so the threads, one per core, keep their
 //! memory from one hash to the next and give it back when nothing was asked of them for a while. The
 //! queue is bounded: more than it holds is refused at once rather than late. What nobody waits for
-//! any more is not hashed. Hashes are PHC strings; which passwords are allowed is decided in `domain`.
+//! any more is not hashed. Imported hashes of bcrypt are verified here, too, and never made. Our hashes are PHC strings; which passwords are allowed is decided in `domain`.
+
+pub mod imported;
 
 use std::{
     collections::VecDeque,
@@ -54,7 +56,7 @@ pub enum Verdict {
     Wrong,
     /// It is.
     Right,
-    /// It is, and its hash was made with weaker parameters than are used now.
+    /// It is, and its hash was made with weaker parameters than are used now, or by bcrypt.
     RightButWeak,
 }
 
@@ -252,7 +254,7 @@ impl Shared {
             let holds = !memory.is_empty();
             match self.next(holds.then_some(idle)) {
                 Next::Job(job) => {
-                    if !holds {
+                    if !holds && job.needs_memory() {
                         self.holding.fetch_add(1, Ordering::Relaxed);
                     }
                     // Before the answer, so that whoever has that finds the hash counted.
@@ -277,6 +279,10 @@ impl Job {
             Job::Hash(_, _, answer) => answer.is_closed(),
             Job::Verify(_, _, _, answer) => answer.is_closed(),
         }
+    }
+
+    fn needs_memory(&self) -> bool {
+        !matches!(self, Job::Verify(_, against, ..) if imported::is_bcrypt(against))
     }
 
     fn run(self, memory: &mut Vec<Block>) {
@@ -304,6 +310,9 @@ fn verify(
     now: &Params,
     memory: &mut Vec<Block>,
 ) -> Result<Verdict, Error> {
+    if imported::is_bcrypt(against) {
+        return imported::verify(password, against);
+    }
     let stored = Phc::new(against.as_str()).map_err(|_| Error::Failed("a stored hash is no PHC string"))?;
     let (Some(salt), Some(expected)) = (&stored.salt, &stored.hash) else {
         return Err(Error::Failed("a stored hash has no salt or no hash"));

@@ -60,6 +60,12 @@ impl Hints {
         self.entries().len()
     }
 
+    /// The owners that somebody listens to.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<UserId> {
+        self.entries().keys().copied().collect()
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<UserId, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +161,7 @@ mod tests {
         let hints = Hints::default();
         let (first, second) = (hints.subscribe(user(1)), hints.subscribe(user(1)));
         drop(first);
-        assert_eq!(hints.owners(), 1);
+        assert_eq!((hints.owners(), hints.awaited()), (1, vec![user(1)]));
         drop(second);
         assert_eq!(hints.owners(), 0);
         hints.hint(user(1), 1);

@@ -20,7 +20,8 @@ pub const UNARY: Duration = Duration::from_secs(30);
 /// The longest a call may take that makes the assistant work.
 pub const ASSISTANT: Duration = Duration::from_secs(10 * 60);
 
-const HEADER: &str = "grpc-timeout";
+/// The header that says how long a call may take.
+pub const HEADER: &str = "grpc-timeout";
 
 /// When a call ends; a request extension. A call to a peer gets what remains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,12 @@ impl Deadline {
     #[must_use]
     pub fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
+    }
+
+    /// The sooner of two.
+    #[must_use]
+    pub fn sooner(self, other: Option<Self>) -> Self {
+        other.map_or(self, |other| Self(self.0.min(other.0)))
     }
 
     /// The moment it passes.

@@ -21,11 +21,17 @@ impl RequestId {
     /// digits, `-`, `_`, `.` or `:`), otherwise a new one.
     #[must_use]
     pub fn of(headers: &HeaderMap, clock: &dyn Clock) -> Self {
+        Self::told(headers).unwrap_or_else(|| Self(clock.id().to_string().into()))
+    }
+
+    /// The caller's name for the call, when it is harmless.
+    #[must_use]
+    pub fn told(headers: &HeaderMap) -> Option<Self> {
         headers
             .get(HEADER)
             .and_then(|value| value.to_str().ok())
             .filter(|text| (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_harmless))
-            .map_or_else(|| Self(clock.id().to_string().into()), |text| Self(text.into()))
+            .map(|text| Self(text.into()))
     }
 
     /// The name as text.

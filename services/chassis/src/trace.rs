@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use opentelemetry::{
     Context,
+    context::FutureExt,
     propagation::{Extractor, Injector, TextMapPropagator},
     trace::TraceContextExt,
 };
@@ -109,6 +110,17 @@ pub fn adopt(headers: &HeaderMap, span: &Span) {
         if caller.span().span_context().is_valid() {
             // It fails for a span that nobody asked for.
             _ = span.set_parent(caller);
+        }
+    }
+}
+
+/// Work that goes on from the current place, in whatever task it runs.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let Place(place) = Place::here();
+    async move {
+        match place {
+            Some(context) => work.with_context(context).await,
+            None => work.await,
         }
     }
 }

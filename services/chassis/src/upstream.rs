@@ -1,10 +1,27 @@
 //! A peer as a boxed tower service: a caller can not tell an in-process role from a remote one.
+//!
+//! A remote one is called over connections of our own. Calls with one answer and calls with a stream
+//! of answers have separate ones, so that streams, however many, never stand in the way of a call;
+//! of two connections taken by chance the less loaded one is used. What was provably not sent goes
+//! to another connection, and a method without side effects is repeated once when its answer was
+//! lost, as long as not more than a tenth of all calls are. Everything else is the caller's to
+//! repeat: only the caller has the `request_id`.
 
-use std::{error::Error, time::Duration};
+mod answer;
+mod budget;
+mod call;
+mod dial;
+mod link;
+mod pool;
+mod resolve;
 
-use tower::util::BoxCloneSyncService;
+use std::{error::Error, sync::Arc, time::Duration};
 
-use crate::{drain::Drain, target::Targets, tls::ClientTls};
+use tower::{service_fn, util::BoxCloneSyncService};
+
+use crate::{drain::Drain, target::Targets, tls::ClientTls, trace};
+
+pub use resolve::{Resolve, SystemResolver};
 
 /// A peer that answers gRPC requests: a role's whole stack in this process, or a connection.
 pub type Upstream = BoxCloneSyncService<http::Request<tonic::body::Body>, http::Response<tonic::body::Body>, Unreached>;
@@ -25,10 +42,12 @@ pub struct Settings {
     pub patience: Duration,
     /// How often names are looked up again.
     pub resolve: Duration,
-    /// How often a silent connection is asked whether its peer is there.
+    /// How often a silent connection is asked whether its peer is there, and how long that may take.
     pub ping: Duration,
     /// Connections to each address that are kept open for calls with one answer.
     pub connections: usize,
+    /// Who looks names up.
+    pub resolver: Arc<dyn Resolve>,
     /// When it begins, streams of answers end with SHUTTING_DOWN, because this process is about to.
     pub drain: Drain,
 }
@@ -41,6 +60,7 @@ impl Default for Settings {
             resolve: Duration::from_secs(30),
             ping: Duration::from_secs(10),
             connections: 2,
+            resolver: Arc::new(SystemResolver),
             drain: Drain::new(),
         }
     }
@@ -53,10 +73,14 @@ impl Unreached {
     }
 }
 
-/// A peer in another process. To be called in a runtime; what works in the background ends with the
-/// last clone of the answer.
+/// A peer in another process. It always answers: when it can not be reached, with UNAVAILABLE.
+///
+/// To be called in a runtime; what goes on in the background ends with the last clone.
 #[must_use]
 pub fn remote(targets: Targets, tls: Option<ClientTls>, settings: Settings) -> Upstream {
-    let _ = (targets, tls, settings);
-    BoxCloneSyncService::new(tower::service_fn(|_| async { Err(Unreached::new("not built yet")) }))
+    let remote = Arc::new(call::Remote::new(targets, tls, settings));
+    trace::calling(BoxCloneSyncService::new(service_fn(move |request| {
+        let remote = remote.clone();
+        async move { Ok(remote.call(request).await) }
+    })))
 }

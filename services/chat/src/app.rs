@@ -5,11 +5,12 @@ mod conversations;
 mod follow;
 mod housekeeping;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use errand_changelog::{Actor, Origin, Request, UserId};
 use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens};
 use jiff::tz::TimeZone;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::{
@@ -31,6 +32,9 @@ pub(crate) use crate::{store::Said, task_tools::Voice};
 /// How many turns that wait in a conversation are finished before a new one begins. There is one
 /// at most, unless others write at the same moment.
 const TRIES: usize = 3;
+
+/// How often to ask whether a turn that another process works on is let go of.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// The decisions of the service; cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,7 +112,7 @@ impl App {
     /// Everything in [`Error`].
     pub(crate) async fn send(&self, owner: UserId, voice: &Voice, say: Say) -> Result<Answered, Error> {
         let (turn, running) = self.begin(owner, voice, say).await?;
-        self.answer(owner, turn, running).await
+        self.answer(owner, voice, turn, running).await
     }
 
     /// Begins the turn that answers what a user says, or finds the one that the request began before.
@@ -127,7 +131,7 @@ impl App {
             };
             match self.start(owner, voice, new, request.clone()).await? {
                 Started::Running(turn, running) => return Ok((turn, Some(running))),
-                Started::Replayed(turn) => return Ok((turn, self.take_up(owner, voice, turn).await?)),
+                Started::Replayed(turn) => return Ok((turn, self.take_up_unless_held(owner, voice, turn).await?)),
                 Started::Busy(turn) if self.runner.running(turn).is_some() => break,
                 Started::Busy(turn) => {
                     if let Some(mut running) = self.take_up(owner, voice, turn).await? {
@@ -177,24 +181,91 @@ impl App {
         if ending(&found.events).is_some() {
             return Ok(None);
         }
-        let slot = self.slot()?;
-        self.runner.resume(slot, owner, turn, voice.clone()).await.map_err(|why| parked(turn, found.conversation, why))
+        self.take_over(owner, voice, turn, found.conversation).await
     }
 
-    /// Waits for the end of a turn and reads its answer.
-    async fn answer(&self, owner: UserId, id: Uuid, running: Option<Running>) -> Result<Answered, Error> {
-        let end = match running {
-            Some(mut running) => running.end().await,
-            None => End::Over,
-        };
-        let turn = self.turn(owner, id).await?;
-        match ending(&turn.events) {
-            Some(Ending::Replied(text)) => {
-                Ok(Answered { conversation: turn.conversation, turn: id, text: text.to_owned(), events: turn.events })
-            }
-            Some(Ending::Failed(reason)) => Err(Error::TurnFailed { turn: id, reason: reason.to_owned() }),
-            None => Err(over(id, turn.conversation, end).err().unwrap_or(Error::TurnInProgress(turn.conversation))),
+    /// As [`App::take_up`], but nothing, too, when another process is at work on it.
+    async fn take_up_unless_held(&self, owner: UserId, voice: &Voice, turn: Uuid) -> Result<Option<Running>, Error> {
+        match self.take_up(owner, voice, turn).await {
+            Err(Error::TurnInProgress(_)) => Ok(None),
+            running => running,
         }
+    }
+
+    /// Waits for the end of a turn, whoever works on it, and reads its answer.
+    async fn answer(
+        &self,
+        owner: UserId,
+        voice: &Voice,
+        id: Uuid,
+        mut running: Option<Running>,
+    ) -> Result<Answered, Error> {
+        loop {
+            let end = match &mut running {
+                Some(running) => running.end().await,
+                None => End::Parked(Why::Lost),
+            };
+            let turn = self.turn(owner, id).await?;
+            match (ending(&turn.events), end) {
+                (Some(Ending::Replied(text)), _) => {
+                    let (conversation, text) = (turn.conversation, text.to_owned());
+                    return Ok(Answered { conversation, turn: id, text, events: turn.events });
+                }
+                (Some(Ending::Failed(reason)), _) => {
+                    return Err(Error::TurnFailed { turn: id, reason: reason.to_owned() });
+                }
+                (None, End::Over | End::Parked(Why::Lost)) => {
+                    running = self.join(owner, voice, id, turn.conversation).await?;
+                }
+                (None, End::Parked(why)) => return Err(parked(id, turn.conversation, why)),
+            }
+        }
+    }
+
+    /// Waits until a turn that another process works on is over, or is ours, because whoever worked
+    /// on it has let go of it or is gone.
+    async fn join(
+        &self,
+        owner: UserId,
+        voice: &Voice,
+        turn: Uuid,
+        conversation: Uuid,
+    ) -> Result<Option<Running>, Error> {
+        let mut listener = self.store.hints().subscribe(owner);
+        loop {
+            match self.take_over(owner, voice, turn, conversation).await {
+                Err(Error::TurnInProgress(_) | Error::Overloaded) => {}
+                running => return running,
+            }
+            let again = Instant::now() + PAUSE;
+            loop {
+                let followed = self.store.follow(owner, turn, usize::MAX).await?.ok_or(Error::TurnNotFound(turn))?;
+                if !followed.is_open {
+                    return Ok(None);
+                }
+                tokio::select! {
+                    biased;
+                    () = self.drain.begun() => return Err(Error::ShuttingDown),
+                    _ = listener.newer_than(followed.head) => {}
+                    () = sleep_until(again) => break,
+                }
+            }
+        }
+    }
+
+    /// Sets the runner to work on a turn that was open a moment ago. Nothing when it is over.
+    async fn take_over(
+        &self,
+        owner: UserId,
+        voice: &Voice,
+        turn: Uuid,
+        conversation: Uuid,
+    ) -> Result<Option<Running>, Error> {
+        if let Some(running) = self.runner.running(turn) {
+            return Ok(Some(running));
+        }
+        let slot = self.slot()?;
+        self.runner.resume(slot, owner, turn, voice.clone()).await.map_err(|why| parked(turn, conversation, why))
     }
 
     /// The turn of this id, unless it is gone with its conversation.

@@ -232,6 +232,8 @@ mod tests {
             (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
             (Error::Store(store::Error::Busy), Code::ResourceExhausted, "STORAGE_BUSY"),
             (Error::Store(store::Error::Full), Code::ResourceExhausted, "STORAGE_FULL"),
+            (Error::Store(store::Error::Unavailable), Code::Unavailable, "UNAVAILABLE"),
+            (Error::Store(store::Error::TimedOut), Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (Error::Store(store::Error::OutcomeUnknown), Code::Unavailable, "OUTCOME_UNKNOWN"),
             (Error::Store(store::Error::Constraint), Code::Internal, "INTERNAL"),
         ] {

@@ -19,12 +19,13 @@ mod task_tools;
 #[cfg(test)]
 mod testing;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use errand_chassis::{
     clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
 };
 use errand_proto::chat::chat_service_server::ChatServiceServer;
+use errand_storage::{Place, Ready, Schema};
 
 pub use error::Error;
 pub use store::sqlite::MIGRATIONS;
@@ -32,8 +33,18 @@ pub use store::sqlite::MIGRATIONS;
 use app::App;
 use model::Model;
 use runner::Runner;
-use store::{Store, sqlite::Sqlite};
+use store::{Store, postgres::Postgres, sqlite::Sqlite};
 use task_tools::TaskTools;
+
+/// What the service keeps.
+pub const SCHEMA: Schema = Schema {
+    name: "chat",
+    sqlite: store::sqlite::MIGRATIONS,
+    postgres: store::postgres::MIGRATIONS,
+    tables: &["heads", "conversations", "messages", "turns", "changes", "requests"],
+    // Owners and how far their logs go, no content: work across owners finds them here.
+    exempt: &["heads"],
+};
 
 /// What the service is given.
 #[derive(Clone)]
@@ -64,22 +75,31 @@ pub struct Role {
     app: App,
     runner: Runner,
     store: Arc<dyn Store>,
-    disk: errand_storage::Disk,
+    ready: Ready,
 }
 
-/// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
+/// Opens the service where it was migrated with [`SCHEMA`].
 ///
 /// # Errors
-/// When the file is not at the schema that this program knows, or can not be opened.
-pub fn open(path: &Path, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
+/// When that is not at the schema that this program knows, or can not be opened.
+pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> Result<Role, Error> {
     let Dependencies { clock, secret, task, model, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
-    let store = Sqlite::open(path)?;
-    let disk = store.disk();
-    let store: Arc<dyn Store> = Arc::new(store);
+    let (store, ready): (Arc<dyn Store>, Ready) = match place {
+        Place::File(path) => {
+            let store = Sqlite::open(&path)?;
+            let ready = store.ready();
+            (Arc::new(store), ready)
+        }
+        Place::Server(settings) => {
+            let store = Postgres::open(&settings, &SCHEMA).await?;
+            let ready = store.ready();
+            (Arc::new(store), ready)
+        }
+    };
     let runner = Runner::new(store.clone(), model, TaskTools::new(task), clock.clone(), config.turns);
     let app = App::new(store.clone(), runner.clone(), clock, pages, drain);
-    Ok(Role { app, runner, store, disk })
+    Ok(Role { app, runner, store, ready })
 }
 
 // === impl Role ===
@@ -96,13 +116,13 @@ impl Role {
         self.app.keep_house().await;
     }
 
-    /// Follows whether writes find room on the disk, for health.
+    /// Follows whether writes are taken, for health.
     #[must_use]
-    pub fn disk(&self) -> errand_storage::Disk {
-        self.disk.clone()
+    pub fn ready(&self) -> Ready {
+        self.ready.clone()
     }
 
-    /// Parks the turns that are under way and closes the file.
+    /// Parks the turns that are under way, gives their leases back and closes the store.
     pub async fn close(&self) {
         self.runner.close().await;
         self.store.close().await;

@@ -10,12 +10,13 @@ mod transcript;
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use errand_changelog::UserId;
+use errand_changelog::{Listener, Seq, UserId};
 use errand_chassis::clock::Clock;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -28,7 +29,7 @@ use crate::{
         turn::{self, Action, Event, Turn},
     },
     model::{Model, Step},
-    store::{self, LEASE, Lease, NewEvents, Reach, Store, Taken},
+    store::{self, Appended, LEASE, Lease, NewEvents, Reach, Renewed, Store, Taken},
     task_tools::{Finished, Surveyed, TaskTools, Voice, classify},
 };
 
@@ -102,6 +103,15 @@ pub(crate) enum NoSlot {
     Full,
     /// This process is about to end.
     Closing,
+}
+
+/// What a runner itself adds to its owner's log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Own {
+    /// Whether it is about to add something.
+    is_writing: bool,
+    /// How far the log went with what it added last.
+    head: Seq,
 }
 
 /// Takes a turn off the list, however its task ends.
@@ -191,7 +201,7 @@ impl Runner {
         running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
-        let cancelled = this.cancelled.subscribe();
+        let cancelled = this.cancelled.clone();
         tokio::spawn(async move {
             let end = listed.inner.work(owner, turn, &voice, &cancelled).await;
             // First off the list, so that whoever is told can take the turn up again.
@@ -256,12 +266,16 @@ impl Inner {
         Lease { holder: self.holder, until }
     }
 
-    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice, cancelled: &watch::Receiver<bool>) -> End {
+    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice, cancelled: &watch::Sender<bool>) -> End {
+        // Before the turn is read: a wish in between is seen twice, not missed.
+        let listener = self.store.hints().subscribe(owner);
+        let own = watch::Sender::new(Own::default());
         let end = tokio::select! {
             biased;
-            end = self.steps(owner, id, voice, cancelled) => end.unwrap_or_else(End::Parked),
-            why = self.keep_lease(owner, id) => End::Parked(why),
+            end = self.steps(owner, id, voice, cancelled, &own) => end.unwrap_or_else(End::Parked),
+            why = self.keep_lease(owner, id, cancelled) => End::Parked(why),
             () = is_set(self.closing.subscribe()) => End::Parked(Why::Closing),
+            never = self.heed(owner, id, cancelled, listener, own.subscribe()) => match never {},
         };
         if let End::Parked(why) = &end {
             tracing::info!(turn.id = %id, user.id = %owner, why = ?why, "a turn is parked");
@@ -275,12 +289,12 @@ impl Inner {
     }
 
     /// Ends only when the lease is lost. A store that fails for a moment costs no lease.
-    async fn keep_lease(&self, owner: UserId, id: Uuid) -> Why {
+    async fn keep_lease(&self, owner: UserId, id: Uuid, cancelled: &watch::Sender<bool>) -> Why {
         loop {
             tokio::time::sleep(RENEWAL).await;
             match self.store.renew_lease(owner, id, self.lease()).await {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Renewed::Kept { is_cancelled }) => wish(cancelled, is_cancelled),
+                Ok(Renewed::Lost) => {
                     // Also when the turn has just ended: whoever ended it is heard first.
                     tokio::task::yield_now().await;
                     return Why::Lost;
@@ -290,25 +304,61 @@ impl Inner {
         }
     }
 
+    /// Looks whether the turn is to stop, whenever something happens in the owner's log that is not
+    /// this runner's doing. The wish may be told to another process.
+    async fn heed(
+        &self,
+        owner: UserId,
+        id: Uuid,
+        cancelled: &watch::Sender<bool>,
+        mut listener: Listener,
+        mut own: watch::Receiver<Own>,
+    ) -> Infallible {
+        let mut head = 0;
+        while !*cancelled.borrow() {
+            let newest = listener.newer_than(head).await;
+            // What is being stored answers whether the turn is to stop.
+            let stored = own.wait_for(|own| !own.is_writing).await.map_or(0, |own| own.head);
+            if newest <= stored {
+                head = stored;
+                continue;
+            }
+            match self.store.follow(owner, id, usize::MAX).await {
+                Ok(Some(followed)) => {
+                    head = followed.head;
+                    wish(cancelled, followed.is_cancelled);
+                }
+                // It is gone, which the next step finds out.
+                Ok(None) => head = newest,
+                Err(error) => {
+                    tracing::debug!(turn.id = %id, error = %error, "looking for a wish failed");
+                    tokio::time::sleep(RENEWAL).await;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// The loop.
     async fn steps(
         &self,
         owner: UserId,
         id: Uuid,
         voice: &Voice,
-        cancelled: &watch::Receiver<bool>,
+        cancelled: &watch::Sender<bool>,
+        own: &watch::Sender<Own>,
     ) -> Result<End, Why> {
         let Some(mut turn) = self.store.turn(owner, id).await.map_err(Why::Store)? else {
             return Ok(End::Over);
         };
+        wish(cancelled, turn.is_cancelled);
         loop {
             let from = turn.events.len();
-            let is_cancelled = turn.is_cancelled || *cancelled.borrow();
             let mut new = match turn::next(&turn.events) {
                 Action::Stop => return Ok(End::Over),
                 // What was decided is still said: stopping would take nothing back.
                 Action::Reply(_) => Vec::new(),
-                _ if is_cancelled => vec![Event::Cancelled],
+                _ if *cancelled.borrow() => vec![Event::Cancelled],
                 action => self.act(owner, &turn, action, voice, cancelled).await?,
             };
             turn.events.append(&mut new);
@@ -320,8 +370,15 @@ impl Inner {
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
             let (has_changed, undone) = (turn::has_changed(&turn.events, from), turn::undone(&turn.events, from));
             let new = NewEvents { from, events, has_changed, undone, now: self.clock.now() };
-            if !self.store.append(owner, id, new).await.map_err(Why::Store)? {
-                return Err(Why::Lost);
+            own.send_modify(|own| own.is_writing = true);
+            let appended = self.store.append(owner, id, new).await;
+            own.send_modify(|own| own.is_writing = false);
+            match appended.map_err(Why::Store)? {
+                Appended::Stored { head, is_cancelled } => {
+                    own.send_modify(|own| own.head = head);
+                    wish(cancelled, is_cancelled);
+                }
+                Appended::Lost => return Err(Why::Lost),
             }
         }
     }
@@ -333,7 +390,7 @@ impl Inner {
         turn: &Turn,
         action: Action<'_>,
         voice: &Voice,
-        cancelled: &watch::Receiver<bool>,
+        cancelled: &watch::Sender<bool>,
     ) -> Result<Vec<Event>, Why> {
         Ok(match action {
             Action::AskModel => vec![self.ask(owner, turn, cancelled).await?],
@@ -371,7 +428,7 @@ impl Inner {
         })
     }
 
-    async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Receiver<bool>) -> Result<Event, Why> {
+    async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Sender<bool>) -> Result<Event, Why> {
         let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
         let said = history.messages.last().map_or("", |message| &message.content);
         // The answer to a question of ours is no model's to read.
@@ -385,7 +442,7 @@ impl Inner {
         let transcript = transcript::transcript(&history, turn);
         let answer = tokio::select! {
             biased;
-            () = is_set(cancelled.clone()) => return Ok(Event::Cancelled),
+            () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
             answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)) => answer,
         };
         Ok(match answer {
@@ -398,6 +455,11 @@ impl Inner {
             Err(_) => turn::failed("the model took too long"),
         })
     }
+}
+
+/// Keeps the wish to stop; one that was heard is never taken back.
+fn wish(cancelled: &watch::Sender<bool>, is_cancelled: bool) {
+    cancelled.send_if_modified(|known| !std::mem::replace(known, *known || is_cancelled) && is_cancelled);
 }
 
 async fn is_set(mut flag: watch::Receiver<bool>) {

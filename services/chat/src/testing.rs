@@ -20,6 +20,7 @@ use errand_proto::task::{
     task_service_server::{TaskService, TaskServiceServer},
     undo_changes_request::Selection,
 };
+use errand_storage::postgres::Settings;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -30,7 +31,11 @@ use uuid::Uuid;
 use crate::{
     domain::tool::ToolCall,
     model::{Entry, Model, ModelError, Step, Transcript},
-    store::sqlite::{MIGRATIONS, Sqlite},
+    store::{
+        Store,
+        postgres::Postgres,
+        sqlite::{MIGRATIONS, Sqlite},
+    },
 };
 
 pub(crate) const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
@@ -38,6 +43,17 @@ pub(crate) const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
 /// A database file that lives as long as this.
 pub(crate) struct File {
     folder: tempfile::TempDir,
+}
+
+/// A database of a PostgreSQL server.
+pub(crate) struct Server {
+    database: errand_cluster::Database,
+}
+
+/// Where a test keeps its data, on either engine.
+pub(crate) enum Kept {
+    File(File),
+    Server(Server),
 }
 
 /// A clock that stands still, but whose ids are those of a real one: a test has several processes.
@@ -139,12 +155,72 @@ impl File {
         file
     }
 
+    pub(crate) async fn make() -> Option<Self> {
+        Some(Self::new())
+    }
+
+    pub(crate) async fn connect(&self) -> Sqlite {
+        self.open()
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("chat.db")
     }
 
     pub(crate) fn open(&self) -> Sqlite {
         Sqlite::open(&self.path()).expect("a store")
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A database with the schema; none where PostgreSQL is not installed.
+    pub(crate) async fn make() -> Option<Self> {
+        let database = tokio::task::spawn_blocking(|| Some(errand_cluster::Cluster::shared()?.database()));
+        let this = Self { database: database.await.expect("a database")? };
+        let settings = this.settings("errand_migrate");
+        errand_storage::postgres::migrate::up(&settings, &crate::SCHEMA).await.expect("a schema");
+        Some(this)
+    }
+
+    /// How to reach it as this role.
+    pub(crate) fn settings(&self, role: &str) -> Settings {
+        Settings { connections: 4, ..Settings::new(self.database.url(role).into()) }
+    }
+
+    pub(crate) async fn connect(&self) -> Postgres {
+        Postgres::open(&self.settings("errand_chat"), &crate::SCHEMA).await.expect("a store")
+    }
+
+    /// What a statement of a superuser prints.
+    pub(crate) async fn run(&self, sql: &str) -> String {
+        let (database, sql) = (self.database.clone(), sql.to_owned());
+        tokio::task::spawn_blocking(move || database.run(&sql)).await.expect("an answer")
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// One on each engine that there is.
+    pub(crate) async fn each() -> Vec<Self> {
+        [Some(Self::File(File::new())), Server::make().await.map(Self::Server)].into_iter().flatten().collect()
+    }
+
+    /// Another of the same engine.
+    pub(crate) async fn another(&self) -> Self {
+        match self {
+            Self::File(_) => Self::File(File::new()),
+            Self::Server(_) => Self::Server(Server::make().await.expect("there was one before")),
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Arc<dyn Store> {
+        match self {
+            Self::File(file) => Arc::new(file.open()),
+            Self::Server(server) => Arc::new(server.connect().await),
+        }
     }
 }
 

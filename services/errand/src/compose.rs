@@ -18,7 +18,7 @@ use errand_chassis::{
 use errand_chat::model::planner::Planner;
 use errand_gateway::Upstreams;
 use errand_proto::{auth::auth_service_server, chat::chat_service_server, task::task_service_server};
-use errand_storage::Disk;
+use errand_storage::{Place, Ready};
 
 use crate::{
     cli::{Failure, Kind},
@@ -50,7 +50,8 @@ impl Suite {
         let drain = Drain::new();
         let dependencies =
             errand_task::Dependencies { clock: clock.clone(), secret: secret.clone(), drain: drain.clone() };
-        let task = errand_task::open(&folder.database("task"), dependencies, errand_task::Config::default());
+        let place = Place::File(folder.database("task"));
+        let task = errand_task::open(place, dependencies, errand_task::Config::default()).await;
         let task = task.map_err(|error| failed("task", &error))?;
         tokio::spawn(task.clone().keep_house());
         let task_role = role(task.routes());
@@ -62,7 +63,8 @@ impl Suite {
             model: Arc::new(Planner),
             drain: drain.clone(),
         };
-        let chat = errand_chat::open(&folder.database("chat"), dependencies, config.limits.chat());
+        let place = Place::File(folder.database("chat"));
+        let chat = errand_chat::open(place, dependencies, config.limits.chat()).await;
         let chat = chat.map_err(|error| failed("chat", &error))?;
         tokio::spawn(chat.clone().keep_house());
         let chat_role = role(chat.routes());
@@ -72,7 +74,7 @@ impl Suite {
         let erase = holders.into_iter().flat_map(|(names, role)| names.iter().map(|name| (*name, role.clone())));
         let dependencies =
             errand_auth::Dependencies { clock: clock.clone(), secret: secret.clone(), keys, erase: erase.collect() };
-        let auth = errand_auth::open(&folder.database("auth"), dependencies, config.auth.service()).await;
+        let auth = errand_auth::open(Place::File(folder.database("auth")), dependencies, config.auth.service()).await;
         let auth = auth.map_err(|error| failed("auth", &error))?;
 
         let roles = [role(auth.routes()), task_role, chat_role];
@@ -99,17 +101,17 @@ impl Suite {
     /// Keeps health true: a service whose disk is full is not serving until there is room again. To be
     /// spawned, and ended before the suite is.
     pub(crate) fn follow_disks(&self) -> impl Future<Output = ()> + use<> {
-        let follow = |mut disk: Disk, service| {
+        let follow = |mut ready: Ready, service| {
             let health = self.health.clone();
             async move {
                 loop {
-                    health.set(service, disk.changed().await);
+                    health.set(service, ready.changed().await);
                 }
             }
         };
-        let auth = follow(self.auth.disk(), auth_service_server::SERVICE_NAME);
-        let task = follow(self.task.disk(), task_service_server::SERVICE_NAME);
-        let chat = follow(self.chat.disk(), chat_service_server::SERVICE_NAME);
+        let auth = follow(self.auth.ready(), auth_service_server::SERVICE_NAME);
+        let task = follow(self.task.ready(), task_service_server::SERVICE_NAME);
+        let chat = follow(self.chat.ready(), chat_service_server::SERVICE_NAME);
         async move {
             tokio::join!(auth, task, chat);
         }

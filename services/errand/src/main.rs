@@ -11,6 +11,7 @@ mod console;
 mod data;
 mod logs;
 mod roles;
+mod telemetry;
 
 use std::process::ExitCode;
 

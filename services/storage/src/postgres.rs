@@ -33,6 +33,7 @@ use crate::{Error, Ready, Schema};
 use connection::{Ended, Manager};
 use keeper::Keeper;
 
+pub(crate) use connection::{CONNECT, refused};
 pub use statement::{Statement, Time};
 
 /// How often a write is repeated that collided with another.
@@ -78,7 +79,16 @@ impl Settings {
         Self { url, direct_url: None, pooler: false, connections: 10, acquire_timeout: Duration::from_secs(3) }
     }
 
-    fn options(&self) -> Result<PgConnectOptions, Error> {
+    /// The same database, past the pooler where a way is known.
+    #[must_use]
+    pub(crate) fn past_the_pooler(&self) -> Self {
+        match &self.direct_url {
+            Some(direct) => Self { url: direct.clone(), pooler: false, ..self.clone() },
+            None => self.clone(),
+        }
+    }
+
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, Error> {
         options(&self.url)
     }
 

@@ -19,7 +19,9 @@ impl Ready {
         Self(Engine::Sqlite(disk))
     }
 
-    pub(crate) fn postgres(reachable: watch::Receiver<bool>) -> Self {
+    pub(crate) fn postgres(mut reachable: watch::Receiver<bool>) -> Self {
+        // What changed before somebody asked is no change.
+        reachable.mark_unchanged();
         Self(Engine::Postgres(reachable))
     }
 

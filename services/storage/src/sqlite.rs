@@ -23,6 +23,7 @@ use async_channel::{Receiver, Sender};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{oneshot, watch};
+use tracing::{Instrument, Span, debug_span};
 
 use crate::{Error, Migration, Ready, migrate};
 
@@ -146,7 +147,7 @@ impl Sqlite {
     {
         let (answer, answered) = oneshot::channel();
         self.reads.try_send(Box::new(ReadJob { work, answer })).map_err(|_| Error::Busy)?;
-        answered.await.unwrap_or(Err(Error::Busy))
+        answered.instrument(self.span("read")).await.unwrap_or(Err(Error::Busy))
     }
 
     /// Runs `work`, which reads a few rows by their keys, on a snapshot that can not be written to.
@@ -164,7 +165,7 @@ impl Sqlite {
                 if let Ok(held) = idle.try_lock()
                     && let Some(connection) = held.as_ref()
                 {
-                    return on_snapshot(connection, work);
+                    return self.span("read").in_scope(|| on_snapshot(connection, work));
                 }
             }
         }
@@ -182,7 +183,19 @@ impl Sqlite {
         let (answer, answered) = oneshot::channel();
         let job = WriteJob::new(work, answer);
         self.writes.try_send(Box::new(job)).map_err(|_| Error::Busy)?;
-        answered.await.unwrap_or(Err(Error::OutcomeUnknown))
+        answered.instrument(self.span("write")).await.unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// For traces: what a transaction is for is not known here, only whose it is.
+    fn span(&self, operation: &'static str) -> Span {
+        debug_span!(
+            target: "errand_storage::sql",
+            "sql",
+            otel.name = operation,
+            db.system.name = "sqlite",
+            db.namespace = &*self.name,
+            db.operation.name = operation,
+        )
     }
 
     /// Whether writes are taken: not after [`Sqlite::close`], nor after a failed sync of the disk.

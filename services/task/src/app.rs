@@ -7,7 +7,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use errand_changelog::{Hints, Origin, UserId};
+use errand_changelog::{Origin, UserId};
 use errand_chassis::{
     clock::Clock,
     drain::Drain,
@@ -40,7 +40,6 @@ pub(crate) struct App {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     pages: PageTokens,
-    hints: Hints,
     drain: Drain,
     watches: Watches,
 }
@@ -89,9 +88,8 @@ impl App {
         drain: Drain,
         encode: Encode,
     ) -> Self {
-        let hints = Hints::default();
-        let watches = Watches::new(store.clone(), hints.clone(), encode);
-        Self { store, clock, pages, hints, drain, watches }
+        let watches = Watches::new(store.clone(), encode);
+        Self { store, clock, pages, drain, watches }
     }
 
     /// One task, also a deleted one.
@@ -149,7 +147,7 @@ impl App {
         Err(Error::Contended)
     }
 
-    /// Through the write door, and a hint to who watches. Nothing when others were faster.
+    /// Through the write door. Nothing when others were faster.
     async fn commit(
         &self,
         owner: UserId,
@@ -158,13 +156,7 @@ impl App {
         now: jiff::Timestamp,
     ) -> Result<Option<Answer>, Error> {
         match self.store.commit(owner, origin.clone(), plan, now).await? {
-            Commit::Committed(answer) => {
-                if let Some(newest) = answer.tasks.iter().map(|task| task.version).max() {
-                    self.hints.hint(owner, newest);
-                }
-                Ok(Some(answer))
-            }
-            Commit::Replayed(answer) => Ok(Some(answer)),
+            Commit::Committed(answer) | Commit::Replayed(answer) => Ok(Some(answer)),
             Commit::Reused => Err(Error::reused(origin.request.as_ref())),
             Commit::Stale => Ok(None),
             Commit::Erased => Err(Error::Erased),
@@ -192,8 +184,6 @@ impl App {
     pub(crate) async fn erase(&self, owner: UserId) -> Result<(), Error> {
         let now = self.clock.now();
         while !self.store.erase(owner, now).await? {}
-        // Whoever watches is told that there is nothing to watch any more.
-        self.hints.hint(owner, errand_changelog::Seq::MAX);
         Ok(())
     }
 

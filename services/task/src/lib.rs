@@ -11,17 +11,28 @@ mod convert;
 mod error;
 mod grpc;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes};
 use errand_proto::task::task_service_server::TaskServiceServer;
-use errand_storage::Disk;
+use errand_storage::{Place, Ready, Schema};
 
 pub use error::Error;
 pub use store::sqlite::MIGRATIONS;
 
 use app::App;
-use store::sqlite::Sqlite;
+use store::{Store, postgres::Postgres, sqlite::Sqlite};
+
+/// What the service keeps.
+pub const SCHEMA: Schema = Schema {
+    name: "task",
+    sqlite: store::sqlite::MIGRATIONS,
+    postgres: store::postgres::MIGRATIONS,
+    tables: &["log", "heads", "tasks", "labels", "changes", "requests"],
+    // No content: `heads` says how far each owner's log goes, so that housekeeping finds the owners and
+    // replicas find what is new; `log` is one row for all.
+    exempt: &["heads", "log"],
+};
 
 /// What the service is given.
 #[derive(Debug, Clone)]
@@ -43,17 +54,28 @@ pub struct Config {}
 #[derive(Debug, Clone)]
 pub struct Role {
     app: Arc<App>,
-    disk: Disk,
+    ready: Ready,
+    server: Option<Postgres>,
 }
 
-/// Opens the service on a SQLite file that was migrated with [`MIGRATIONS`].
-pub fn open(path: &Path, dependencies: Dependencies, _config: Config) -> Result<Role, Error> {
+/// Opens the service where it was migrated with [`SCHEMA`].
+pub async fn open(place: Place, dependencies: Dependencies, _config: Config) -> Result<Role, Error> {
     let Dependencies { clock, secret, drain } = dependencies;
     let pages = PageTokens::new(&secret, clock.clone())?;
-    let store = Sqlite::open(path)?;
-    let disk = store.disk();
-    let app = App::new(Arc::new(store), clock, pages, drain, convert::changes::change_event);
-    Ok(Role { app: Arc::new(app), disk })
+    let (store, ready, server): (Arc<dyn Store>, _, _) = match place {
+        Place::File(path) => {
+            let store = Sqlite::open(&path)?;
+            let ready = store.ready();
+            (Arc::new(store), ready, None)
+        }
+        Place::Server(settings) => {
+            let store = Postgres::open(&settings, &SCHEMA).await?;
+            let ready = store.ready();
+            (Arc::new(store.clone()), ready, Some(store))
+        }
+    };
+    let app = App::new(store, clock, pages, drain, convert::changes::change_event);
+    Ok(Role { app: Arc::new(app), ready, server })
 }
 
 impl Role {
@@ -73,13 +95,19 @@ impl Role {
         self.app.tidy_now().await
     }
 
-    /// Follows whether writes find room on the disk, for health.
+    /// Follows whether writes are taken, for health.
     #[must_use]
-    pub fn disk(&self) -> Disk {
-        self.disk.clone()
+    pub fn ready(&self) -> Ready {
+        self.ready.clone()
     }
 
-    /// Finishes what is under way and closes the file.
+    /// How many statements were sent to a server so far; none to a file.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.server.as_ref().map_or(0, Postgres::statements)
+    }
+
+    /// Finishes what is under way and closes the store.
     pub async fn close(&self) {
         self.app.close().await;
     }

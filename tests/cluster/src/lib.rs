@@ -21,6 +21,7 @@ use std::{
 
 use tempfile::TempDir;
 
+pub use process::{give_away, unprivileged};
 pub use program::{bouncer, program};
 
 /// A PostgreSQL server of this process alone.

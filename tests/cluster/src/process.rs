@@ -142,15 +142,19 @@ fn alive(process: u32) -> bool {
     stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).is_some_and(|state| state != 'Z')
 }
 
-/// Gives a folder to whoever runs the server.
-pub(crate) fn give_away(folder: &Path) {
+/// Gives a file or folder to whoever runs the server.
+///
+/// # Panics
+/// When root may not do so.
+pub fn give_away(folder: &Path) {
     if is_root() {
         chown(folder, Some(NOBODY), Some(NOBODY)).expect("root gives a folder away");
     }
 }
 
 /// A command that does not run as root.
-pub(crate) fn unprivileged(program: &Path) -> Command {
+#[must_use]
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     if is_root() {
         command.uid(NOBODY).gid(NOBODY);

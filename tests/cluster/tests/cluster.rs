@@ -24,9 +24,9 @@ fn what_was_committed_is_there_after_a_kill() {
     for id in 0..3 {
         database.run(&format!("INSERT INTO public.things VALUES ({id})"));
         if id == 1 {
-            cluster.stop_immediate()
+            cluster.stop_immediate();
         } else {
-            cluster.kill9()
+            cluster.kill9();
         }
         cluster.restart();
     }

@@ -55,6 +55,7 @@ impl App {
             return Err(Error::EmailTaken);
         }
         let password = self.passwords.hash(sign_up.password).await?;
+        self.keys.fresh().await?;
         let owner = UserId::from(self.clock.id());
         let now = self.now();
         let account = Account {
@@ -65,10 +66,11 @@ impl App {
             version: 0,
             create_time: now,
             update_time: now,
+            disable_time: None,
         };
         let (held, refresh_token) = self.begin(client, now);
         let session = held.session.id;
-        let beginning = Beginning { account, email_key: email.key().to_owned(), password, held };
+        let beginning = Beginning { account, email_key: email.key().to_owned(), password, held: Some(held) };
         let account = self.store.sign_up(owner, beginning, by_the_user()).await?.ok_or(Error::EmailTaken)?;
         let credentials = self.credentials(&account, session, refresh_token)?;
         Ok((account, credentials))

@@ -55,6 +55,10 @@ impl App {
     /// One try. When it comes to nothing, the next one is arranged for already.
     async fn erase(self: Arc<Self>, erasure: Erasure) {
         let Erasure { owner, service, tries } = &erasure;
+        if let Err(error) = self.keys.fresh().await {
+            tracing::warn!(user.id = %owner, peer = service, tries, %error, "a closed account's data is not erased yet");
+            return;
+        }
         let outcome = match self.keys.sign_erasure(*owner) {
             Ok(token) => self.peers.erase(service, &token).await.map_err(Error::from),
             Err(error) => Err(error.into()),

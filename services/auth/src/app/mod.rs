@@ -7,6 +7,7 @@
 mod accounts;
 mod erasure;
 mod housekeeping;
+mod operators;
 mod sessions;
 mod throttles;
 
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use accounts::{PatchMe, SignUp};
+pub use operators::{Imported, Operators, Refused};
 pub use throttles::Throttles;
 
 /// How often a write that met another is decided again.
@@ -96,8 +98,7 @@ pub struct Credentials {
 impl App {
     /// The time, as precise as it can be stored.
     fn now(&self) -> Timestamp {
-        let now = self.clock.now();
-        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+        stored_now(self.clock.as_ref())
     }
 
     /// A session that begins, with its first refresh token.
@@ -119,6 +120,12 @@ impl Caller {
     fn origin(&self, request: Option<Request>) -> Origin {
         Origin { actor: self.actor, turn: self.turn, request }
     }
+}
+
+/// The time, as precise as it can be stored.
+fn stored_now(clock: &dyn Clock) -> Timestamp {
+    let now = clock.now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
 }
 
 /// Where a write of somebody who proves to be the user comes from.

@@ -21,13 +21,16 @@ impl App {
     /// Opens a session for an address and a password.
     ///
     /// # Errors
-    /// When one of the two is wrong, which is never told apart, or too many were tried.
+    /// When one of the two is wrong, which is never told apart, too many were tried, or the account is disabled.
     pub async fn log_in(
         &self,
         client: &Client,
         email: &str,
         password: SecretString,
     ) -> Result<(Account, Credentials), Error> {
+        if email.contains('\0') {
+            return Err(Error::Invalid(vec![account::NOT_TEXT.at("email")]));
+        }
         let key = account::canonical(email);
         for _ in 0..TRIES {
             self.throttles.check(&key, client.address, self.now())?;
@@ -38,9 +41,13 @@ impl App {
             let verdict = self.passwords.verify(password.clone(), hash).await?;
             let is_right = verdict != passwords::Verdict::Wrong;
             self.throttles.settle(&key, client.address, is_right, self.now())?;
-            let (Some(owner), Some((_, verified)), true) = (owner, credential, is_right) else {
+            let (Some(owner), Some((account, verified)), true) = (owner, credential, is_right) else {
                 return Err(Error::CredentialsInvalid);
             };
+            if account.disable_time.is_some() {
+                return Err(Error::AccountDisabled);
+            }
+            self.keys.fresh().await?;
             let upgraded = match verdict {
                 passwords::Verdict::RightButWeak => Some(self.passwords.hash(password.clone()).await?),
                 _ => None,
@@ -49,7 +56,7 @@ impl App {
             let (held, refresh_token) = self.begin(client, now);
             let session = held.session.id;
             let opening = Opening { held, verified, upgraded };
-            // When the hash is another by now, the password is to be asked again.
+            // When the hash is another by now, or the account disabled, all of it is to be asked again.
             if let Some(account) = self.store.open_session(owner, opening, by_the_user(), now).await? {
                 let credentials = self.credentials(&account, session, refresh_token)?;
                 return Ok((account, credentials));
@@ -61,7 +68,7 @@ impl App {
     /// Trades a refresh token for the next one.
     ///
     /// # Errors
-    /// When it is none, its session has ended, or it was used before, which ends the session.
+    /// When it is none, its session has ended, it was used before, which ends the session, or the account is disabled.
     pub async fn refresh(&self, client: &Client, token: &SecretString) -> Result<Credentials, Error> {
         let presented = self.refresh.read(token.expose_secret()).ok_or(Error::RefreshTokenInvalid)?;
         let owner = self.store.owner_of_session(presented.session).await?.ok_or(Error::RefreshTokenInvalid)?;
@@ -70,6 +77,7 @@ impl App {
             let (held, account) = found.ok_or(Error::RefreshTokenInvalid)?;
             let now = self.now();
             self.throttles.check(&account::canonical(&account.email), client.address, now)?;
+            self.keys.fresh().await?;
             if let Some(credentials) = self.exchange(owner, &presented, &held, &account, now).await? {
                 return Ok(credentials);
             }
@@ -89,6 +97,9 @@ impl App {
         let session = &held.session;
         let generation = match session.judge(presented.generation, now) {
             Verdict::Rotate(_) if presented.secret_hash != held.secret_hash => return Err(Error::RefreshTokenInvalid),
+            Verdict::Rotate(_) | Verdict::Replay(_) if account.disable_time.is_some() => {
+                return Err(Error::AccountDisabled);
+            }
             Verdict::Rotate(next) => {
                 let secret_hash = self.refresh.issue(session.id, next).secret_hash;
                 if !self.store.rotate(owner, Held { session: session.rotated(next, now), secret_hash }).await? {

@@ -20,8 +20,13 @@ pub const PASSWORD_SHORTEST: usize = 8;
 pub const PASSWORD_LONGEST: usize = 128;
 /// The most bytes of a password.
 pub const PASSWORD_MOST_BYTES: usize = 1024;
+/// The most characters of a display name.
+pub const DISPLAY_NAME_LONGEST: usize = 100;
 /// The time zone of an account that names none.
 pub const UTC: &str = "UTC";
+
+/// What is broken about text with U+0000 in it, which no e-mail address has and not every store can keep.
+pub const NOT_TEXT: Broken = Broken { reason: "INVALID_FORMAT", description: "must not have the character U+0000" };
 
 /// The most frequent passwords of at least 8 characters, lower case, sorted by bytes.
 /// Where they are from is said in common_passwords.license.txt.
@@ -44,6 +49,9 @@ pub struct Account {
     pub create_time: Timestamp,
     /// When it last changed.
     pub update_time: Timestamp,
+    /// When an operator disabled it; none while it is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable_time: Option<Timestamp>,
 }
 
 /// An e-mail address.
@@ -57,7 +65,7 @@ pub struct Email {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeZone(String);
 
-/// A password hash as it is stored, a PHC string.
+/// A password hash as it is stored: a PHC string, or an imported one of bcrypt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -91,6 +99,24 @@ pub fn check_password(password: &str, email: &Email) -> Result<(), Broken> {
     }
     if canonical(password) == email.key {
         return Err(Broken { reason: "SAME_AS_EMAIL", description: "must not be the e-mail address" });
+    }
+    Ok(())
+}
+
+/// Checks a display name that did not pass the contract, by the contract's rules.
+///
+/// # Errors
+/// When it is too long, or holds control characters.
+pub fn check_display_name(name: &str) -> Result<(), Broken> {
+    if name.chars().nth(DISPLAY_NAME_LONGEST).is_some() {
+        return Err(Broken { reason: "TOO_LONG", description: "must have at most 100 characters" });
+    }
+    let is_bad = |character: char| {
+        let turns = matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        character.is_control() || turns
+    };
+    if name.contains(is_bad) {
+        return Err(Broken { reason: "INVALID_FORMAT", description: "must have no control characters" });
     }
     Ok(())
 }
@@ -243,13 +269,13 @@ impl Default for TimeZone {
 // === impl PasswordHash ===
 
 impl PasswordHash {
-    /// Takes a PHC string.
+    /// Takes the text of a hash.
     #[must_use]
     pub const fn new(phc: String) -> Self {
         Self(phc)
     }
 
-    /// The PHC string, for the hasher and the store.
+    /// The text, for the hasher and the store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -17,6 +17,7 @@ fn account() -> Account {
         version: 26,
         create_time: time,
         update_time: time,
+        disable_time: None,
     }
 }
 

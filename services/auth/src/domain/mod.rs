@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod erasure;
+pub mod import;
 pub mod session;
 pub mod throttle;
 

@@ -63,6 +63,10 @@ pub enum Ending {
     PasswordChanged,
     /// The user opened more sessions than are kept.
     Crowded,
+    /// An operator set a new password.
+    PasswordReset,
+    /// An operator had disabled the account.
+    Disabled,
 }
 
 // === impl Session ===
@@ -127,7 +131,7 @@ impl Ending {
             Ending::LoggedOut => "log_out",
             Ending::Deleted => "delete_session",
             Ending::Revoked => "revoke_session",
-            Ending::PasswordChanged => "end_session",
+            Ending::PasswordChanged | Ending::PasswordReset | Ending::Disabled => "end_session",
             Ending::Crowded => "evict_session",
         }
     }

@@ -3,6 +3,9 @@
 //! An engine's own tests call [`all`] with a fresh store for each case; a difference between two
 //! engines is a fault of one of them.
 
+mod operators;
+mod upkeep;
+
 use std::{future::Future, sync::Arc};
 
 use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
@@ -49,10 +52,9 @@ where
     sessions_are_listed_newest_first_without_the_expired(open().await).await;
     one_user_never_meets_another(open().await).await;
     the_log_has_every_change_in_order_and_no_secret(open().await).await;
-    signing_keys_end_when_a_newer_one_comes(open().await).await;
     r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(open().await).await;
-    an_erasure_is_due_again_and_again_until_it_is_finished(open().await).await;
-    what_has_expired_is_dropped_and_nothing_else(open().await).await;
+    operators::all(&open).await;
+    upkeep::all(&open).await;
 }
 
 pub(crate) fn user(number: u128) -> UserId {
@@ -63,7 +65,7 @@ fn at(seconds: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(seconds)
 }
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin { actor: Actor::User, turn: None, request: None }
 }
 
@@ -90,8 +92,9 @@ pub(crate) fn beginning(owner: UserId, email: &str, session: u128) -> Beginning 
         version: 0,
         create_time: NOW,
         update_time: NOW,
+        disable_time: None,
     };
-    Beginning { account, email_key: email.to_lowercase(), password: hash("first"), held: held(session, NOW) }
+    Beginning { account, email_key: email.to_lowercase(), password: hash("first"), held: Some(held(session, NOW)) }
 }
 
 async fn sign_up(store: &dyn Store, number: u128) -> Account {
@@ -333,28 +336,6 @@ async fn the_log_has_every_change_in_order_and_no_secret(store: Arc<dyn Store>) 
     assert_eq!(tail, [4]);
 }
 
-async fn signing_keys_end_when_a_newer_one_comes(store: Arc<dyn Store>) {
-    let key = |kid: &str, seconds| SealedKey {
-        kid: kid.into(),
-        create_time: at(seconds),
-        not_before: at(seconds + 600),
-        not_after: None,
-        sealed: vec![1, 2, 3],
-    };
-    assert_eq!(store.signing_keys().await.unwrap(), []);
-    store.add_signing_key(key("a", 0), at(0)).await.unwrap();
-    store.add_signing_key(key("b", 10), at(1000)).await.unwrap();
-    let ended = SealedKey { not_after: Some(at(1000)), ..key("a", 0) };
-    assert_eq!(store.signing_keys().await.unwrap(), [ended.clone(), key("b", 10)]);
-    assert!(!store.tidy(at(999), 10).await.unwrap());
-    assert_eq!(store.signing_keys().await.unwrap(), [ended, key("b", 10)]);
-    store.add_signing_key(key("c", 1000), at(2000)).await.unwrap();
-    assert!(store.tidy(at(1000), 10).await.unwrap());
-    let ended = SealedKey { not_after: Some(at(2000)), ..key("b", 10) };
-    assert_eq!(store.signing_keys().await.unwrap(), [ended, key("c", 1000)]);
-    assert!(matches!(store.add_signing_key(key("c", 1000), at(5000)).await, Err(Error::Constraint)));
-}
-
 async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(store: Arc<dyn Store>) {
     let account = sign_up(store.as_ref(), 1).await;
     sign_up(store.as_ref(), 2).await;
@@ -380,57 +361,6 @@ async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(stor
     assert_eq!(ids(store.as_ref(), user(2), NOW).await, [2000], "nobody else is touched");
     let again = Beginning { email_key: "1@example.com".into(), ..beginning(user(3), "1@Example.com", 3000) };
     assert_eq!(store.sign_up(user(3), again, origin()).await.unwrap().unwrap().version, 1);
-}
-
-async fn an_erasure_is_due_again_and_again_until_it_is_finished(store: Arc<dyn Store>) {
-    for number in 1..=2 {
-        sign_up(store.as_ref(), number).await;
-        assert!(store.close_account(user(number), hash("first"), &["one", "two"], at(5)).await.unwrap());
-    }
-    assert_eq!(store.claim_erasures(at(4), 10).await.unwrap(), Claimed { due: vec![], next: Some(at(5)) });
-    let first = store.claim_erasures(at(5), 3).await.unwrap();
-    assert_eq!((first.due.len(), first.next), (3, Some(at(5))), "one is left");
-    let second = store.claim_erasures(at(5), 3).await.unwrap();
-    assert_eq!((second.due.len(), second.next), (1, Some(at(6))));
-    let mut all: Vec<_> =
-        first.due.into_iter().chain(second.due).map(|one| (one.owner, one.service, one.tries)).collect();
-    all.sort();
-    let expected = [(1, "one"), (1, "two"), (2, "one"), (2, "two")];
-    assert_eq!(all, expected.map(|(number, service)| (user(number), service.to_owned(), 0)));
-
-    for (number, service) in [(1, "one"), (1, "two"), (2, "one")] {
-        store.finish_erasure(user(number), service).await.unwrap();
-        store.finish_erasure(user(number), service).await.unwrap();
-    }
-    for (tries, now, next) in [(1, 6, 8), (2, 8, 12), (3, 12, 20)] {
-        let left = Erasure { owner: user(2), service: "two".into(), tries };
-        let claimed = store.claim_erasures(at(now), 10).await.unwrap();
-        assert_eq!(claimed, Claimed { due: vec![left], next: Some(at(next)) });
-    }
-    store.finish_erasure(user(2), "two").await.unwrap();
-    assert_eq!(store.claim_erasures(at(99), 10).await.unwrap(), Claimed { due: vec![], next: None });
-}
-
-async fn what_has_expired_is_dropped_and_nothing_else(store: Arc<dyn Store>) {
-    let (ada, bob) = (sign_up(store.as_ref(), 1).await, sign_up(store.as_ref(), 2).await);
-    open_session(store.as_ref(), user(1), 1001, at(60)).await;
-    store.update(user(1), ada, asking("a", "x"), at(0)).await.unwrap();
-    store.update(user(2), bob, asking("b", "x"), at(1)).await.unwrap();
-    let end = NOW + session::LIFETIME;
-    assert!(!store.tidy(end - SignedDuration::from_secs(1), 10).await.unwrap());
-    // One at a time: two sessions and, a second later, a request.
-    assert!(store.tidy(end, 1).await.unwrap());
-    assert!(store.tidy(end, 1).await.unwrap());
-    assert!(!store.tidy(end, 1).await.unwrap());
-    for id in [1000, 2000] {
-        assert_eq!(store.owner_of_session(Uuid::from_u128(id)).await.unwrap(), None);
-    }
-    assert_eq!(ids(store.as_ref(), user(1), NOW).await, [1001]);
-    assert!(store.account(user(1), Some("a")).await.unwrap().record.is_some(), "a week to the second");
-    assert!(store.tidy(end + SignedDuration::from_secs(1), 10).await.unwrap());
-    assert_eq!(store.account(user(1), Some("a")).await.unwrap().record, None);
-    assert!(store.account(user(2), Some("b")).await.unwrap().record.is_some());
-    assert_eq!(kinds(store.as_ref(), user(1)).await, ["sign_up", "log_in", "log_in"], "no history of it");
 }
 
 /// After any history the log, replayed from its beginning, gives what the tables hold.

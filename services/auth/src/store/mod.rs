@@ -1,8 +1,8 @@
 //! Where accounts, sessions and signing keys are kept, as the rest of the service sees it.
 //!
-//! Every method but [`Store::close`] is one transaction and takes the owner first. Six have none, because they are how an
+//! Every method but [`Store::close`] is one transaction and takes the owner first. Seven have none, because they are how an
 //! owner is found, or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
-//! [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
+//! [`Store::accounts`], [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
 //! [`Store::tidy`]. Writes only compare and store: each names
 //! what it expects to find, and a write that finds something else changes nothing and says so, so
 //! that `app` reads and decides again. What is written, and whether it may be, is decided there.
@@ -13,6 +13,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod postgres;
 pub mod sqlite;
 
 use std::fmt;
@@ -30,6 +31,13 @@ use crate::domain::{
 };
 
 pub use errand_storage::Error;
+
+/// The kind of the change with which an operator disables an account.
+const DISABLE: &str = "disable_account";
+/// The kind of the change with which an operator enables it again.
+const ENABLE: &str = "enable_account";
+/// The kind of the change with which an operator sets a password.
+const RESET_PASSWORD: &str = "reset_password";
 
 /// A session and the proof of its newest refresh token.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,7 +57,7 @@ pub struct Before {
     pub record: Option<Record>,
 }
 
-/// An account that begins, with its first session.
+/// An account that begins.
 #[derive(Debug, Clone)]
 pub struct Beginning {
     /// The account. Its version is given by the store.
@@ -58,8 +66,8 @@ pub struct Beginning {
     pub email_key: String,
     /// The hash of its password.
     pub password: PasswordHash,
-    /// The first session.
-    pub held: Held,
+    /// The first session; none when the account was brought from elsewhere.
+    pub held: Option<Held>,
 }
 
 /// A session that begins.
@@ -120,8 +128,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Every signing key, the newest last. They belong to nobody.
     async fn signing_keys(&self) -> Result<Vec<SealedKey>, Error>;
 
-    /// Adds the newest signing key and says when those before it end. They belong to nobody.
-    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> Result<(), Error>;
+    /// Adds the newest signing key and says when those before it end; false when `newest` is not the name of the one
+    /// that was the newest until now. They belong to nobody.
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp, newest: Option<&str>)
+    -> Result<bool, Error>;
+
+    /// Accounts by the keys of their addresses, from the one after `after` on. Without an owner: an operator looks
+    /// for one.
+    async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<Account>, Error>;
 
     /// Takes at most `limit` erasures that are due and puts each off, so that nobody else takes it
     /// meanwhile and a try that comes to nothing needs no second write. Without an owner: this is how
@@ -129,10 +143,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed, Error>;
 
     /// Drops at most `limit` of each: expired sessions, requests that were kept long enough, retired
-    /// signing keys; false when there was nothing. Without an owner: nobody asked for it.
+    /// signing keys; false when there was nothing, or another process is at it. Without an owner: nobody asked for it.
     async fn tidy(&self, now: Timestamp, limit: usize) -> Result<bool, Error>;
 
-    /// Makes an account with its first session; none when its address is taken.
+    /// Makes an account, with its first session if it has one; none when its address is taken.
     async fn sign_up(&self, owner: UserId, beginning: Beginning, origin: Origin) -> Result<Option<Account>, Error>;
 
     /// The account, and what is kept of a request if one is named.
@@ -157,6 +171,25 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<bool, Error>;
 
+    /// Puts `hash` in the place of whatever it is and ends every session; false when there is no account.
+    async fn reset_password(
+        &self,
+        owner: UserId,
+        hash: PasswordHash,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<bool, Error>;
+
+    /// Disables the account, after which no session can be opened or rotated, or enables it again, which ends every
+    /// session that it had; none when there is no account, false when it is so already.
+    async fn set_disabled(
+        &self,
+        owner: UserId,
+        disabled: bool,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Option<bool>, Error>;
+
     /// Closes the account: it goes with its address, sessions, log and requests, and one erasure is
     /// noted for each of these services; false when `verified` is no longer the hash.
     async fn close_account(
@@ -171,7 +204,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn finish_erasure(&self, owner: UserId, service: &str) -> Result<(), Error>;
 
     /// Adds a session and ends the oldest when there are too many; the account, or none when the
-    /// verified hash is no longer the one.
+    /// verified hash is no longer the one, or the account is disabled.
     async fn open_session(
         &self,
         owner: UserId,
@@ -184,7 +217,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn session(&self, owner: UserId, id: Uuid) -> Result<Option<(Held, Account)>, Error>;
 
     /// Compare and swap: puts `next` in place of the session when that is still at the generation
-    /// before; false when it is not, or is gone.
+    /// before; false when it is not, is gone, or the account is disabled.
     async fn rotate(&self, owner: UserId, next: Held) -> Result<bool, Error>;
 
     /// Ends a session; false when there is none.
@@ -211,6 +244,14 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Finishes what waits and takes no more.
     async fn close(&self);
+}
+
+impl Beginning {
+    /// What its first change is called in the log.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        if self.held.is_some() { "sign_up" } else { "import_account" }
+    }
 }
 
 impl fmt::Debug for Held {

@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     domain::{conversation::Conversation, turn::Turn},
     store::{
-        Ages, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents, NewTurn,
-        Page, Reach, Taken, Updated,
+        Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
+        NewTurn, Page, Reach, Renewed, Taken, Updated,
     },
 };
 
@@ -88,7 +88,7 @@ impl Store for Mortal {
         self.store.turn(owner, id).await
     }
 
-    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, store::Error> {
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<Appended, store::Error> {
         self.write(self.store.append(owner, turn, new)).await
     }
 
@@ -146,7 +146,7 @@ impl Store for Mortal {
         self.write(self.store.take_lease(owner, turn, lease, now)).await
     }
 
-    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, store::Error> {
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, store::Error> {
         self.write(self.store.renew_lease(owner, turn, lease)).await
     }
 

@@ -10,16 +10,13 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::{Answered, App, Say, Voice, by_user, parked};
+use super::{Answered, App, PAUSE, Say, Voice, by_user, parked};
 use crate::{
     domain::turn::{Event, ending},
     error::Error,
     runner::{End, Running, Why},
     store::{Cancel, Followed},
 };
-
-/// How often a turn that another process works on is looked at.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads the events of a turn as they come.
 pub(crate) struct Follower {
@@ -89,11 +86,8 @@ impl App {
         if after > found.events.len() {
             return Err(Error::AfterSeq);
         }
-        let running = match self.take_up(owner, &voice, turn).await {
-            // Another process is at work on it: its events come all the same.
-            Err(Error::TurnInProgress(_)) => None,
-            running => running?,
-        };
+        // Another process may be at work on it: its events come all the same.
+        let running = self.take_up_unless_held(owner, &voice, turn).await?;
         Ok(self.follower(owner, voice, turn, after, running, until))
     }
 
@@ -130,14 +124,15 @@ impl App {
                 Cancel::Over => return Err(Error::TurnEnded(turn)),
                 Cancel::Erased => return Err(Error::Erased),
             }
-            let running = app.take_up(owner, &voice, turn).await?;
+            // Another process that works on it hears of the wish by itself.
+            let running = app.take_up_unless_held(owner, &voice, turn).await?;
             if let Some(running) = &running {
                 running.cancel();
             }
-            Ok(running)
+            Ok((running, voice))
         });
-        let running = told.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))?;
-        self.answer(owner, turn, running).await
+        let (running, voice) = told.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))?;
+        self.answer(owner, &voice, turn, running).await
     }
 
     fn follower(
@@ -187,7 +182,7 @@ impl Follower {
             if self.app.drain.has_begun() || Instant::now() >= self.until {
                 return Some(self.end(Next::Handover(self.next)));
             }
-            let Followed { conversation, events, is_open, head } =
+            let Followed { conversation, events, is_open, head, .. } =
                 match self.app.store.follow(self.owner, self.turn, self.next).await {
                     Ok(Some(followed)) => followed,
                     Ok(None) => return Some(self.end(Next::Failed(Error::TurnNotFound(self.turn)))),
@@ -243,7 +238,7 @@ impl Follower {
             }
             // Whoever had it may be gone.
             () = sleep(PAUSE), if is_elsewhere => {
-                match self.app.take_up(self.owner, &self.voice, self.turn).await {
+                match self.app.take_over(self.owner, &self.voice, self.turn, self.conversation).await {
                     Ok(running) => {
                         self.running = running;
                         None

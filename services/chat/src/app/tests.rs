@@ -7,7 +7,7 @@ use crate::{
     model::{Model, ModelError, Step},
     store::{self, sqlite::Sqlite},
     task_tools::TaskTools,
-    testing::{FakeTask, File, Puppet, StillClock, busy_model, named, refusal, user},
+    testing::{FakeTask, File, Kept, Puppet, StillClock, busy_model, named, refusal, user},
 };
 
 #[path = "approval_tests.rs"]
@@ -373,20 +373,30 @@ async fn r_114_closing_parks_what_runs_and_a_retry_after_the_restart_finishes_it
 }
 
 #[tokio::test]
-async fn a_turn_that_another_runner_holds_is_in_progress() {
-    let file = File::new();
-    let store: Arc<dyn Store> = Arc::new(file.open());
-    let task = FakeTask::default();
-    let one = Arc::new(world(store.clone(), Arc::new(Puppet::saying("hi").waiting()), &task, 8));
-    let two = world(store, Arc::new(Puppet::saying("hi")), &task, 8);
-    let first = tokio::spawn({
-        let one = one.clone();
-        async move { one.send(repeatable("hello")).await }
-    });
-    one.asked(1).await;
-    assert!(matches!(two.send(repeatable("hello")).await, Err(Error::TurnInProgress(_))));
-    one.model.gate.add_permits(1);
-    assert_eq!(first.await.unwrap().unwrap().text, "hi");
-    assert_eq!(two.send(repeatable("hello")).await.unwrap().text, "hi");
-    assert_eq!(two.model.asked(), 0);
+async fn a_turn_that_another_process_works_on_is_waited_for_and_its_conversation_takes_no_other() {
+    for place in Kept::each().await {
+        let task = FakeTask::default();
+        let one = Arc::new(world(place.open().await, Arc::new(Puppet::saying("hi").waiting()), &task, 8));
+        // A file has one store in one process; a server has one for each.
+        let store = if matches!(place, Kept::File(_)) { one.store.clone() } else { place.open().await };
+        let two = Arc::new(world(store, Arc::new(Puppet::saying("hi")), &task, 8));
+        let send = |world: &Arc<World>| {
+            let world = world.clone();
+            tokio::spawn(async move { world.send(repeatable("hello")).await })
+        };
+        let first = send(&one);
+        one.asked(1).await;
+        let again = send(&two);
+        let conversation = two.conversations().await[0];
+        let next = two.send(say(Some(conversation), "and?")).await;
+        assert!(matches!(next, Err(Error::TurnInProgress(_))), "{next:?}");
+        one.model.gate.add_permits(1);
+        let answered = first.await.unwrap().unwrap();
+        assert_eq!(answered.text, "hi");
+        assert_eq!(again.await.unwrap().unwrap(), answered);
+        assert_eq!(two.send(repeatable("hello")).await.unwrap(), answered);
+        assert_eq!(two.model.asked(), 0);
+        one.store.close().await;
+        two.store.close().await;
+    }
 }

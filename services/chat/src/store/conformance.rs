@@ -11,11 +11,36 @@ use crate::{
 
 /// Stamps the suite on an engine.
 macro_rules! suite {
-    ($open:path: $($name:ident),* $(,)?) => {
+    ($place:ty) => {
+        $crate::store::conformance::suite! { $place;
+            a_conversation_is_read_as_it_was_written,
+            r_064_a_repeated_request_opens_one_conversation,
+            r_066_a_request_id_is_its_owners,
+            conversations_are_listed_newest_first_page_by_page,
+            r_035_what_is_another_users_is_not_there,
+            a_turn_begins_with_its_message,
+            a_conversation_without_a_title_gets_the_start_of_its_first_message,
+            r_069_a_repeated_message_is_said_once,
+            r_075_a_conversation_has_one_open_turn,
+            of_two_who_store_a_step_one_loses,
+            events_come_back_in_order_and_with_the_reply,
+            messages_are_listed_oldest_first_page_by_page,
+            history_is_bounded_and_ends_with_what_was_said_last,
+            a_lease_is_one_runners_until_it_ends,
+            a_title_is_changed_where_the_version_is_the_expected_one,
+            what_is_deleted_is_gone_with_everything_in_it,
+            a_wish_to_stop_is_kept_with_the_turn,
+            a_turn_is_followed_from_any_step,
+            the_last_turn_that_changed_something_is_known_however_far_back,
+            r_041_an_erased_owner_writes_nothing_more,
+            what_is_old_is_let_go_and_messages_stay,
+        }
+    };
+    ($place:ty; $($name:ident),*,) => {
         $(#[tokio::test]
         async fn $name() {
-            let file = $open();
-            let store = file.open();
+            let Some(place) = <$place>::make().await else { return };
+            let store = place.connect().await;
             $crate::store::conformance::$name(&store).await;
             $crate::store::Store::close(&store).await;
         })*
@@ -70,7 +95,13 @@ async fn open(store: &dyn Store, owner: UserId, number: u128, title: &str) -> Co
 async fn exchange(store: &dyn Store, owner: UserId, number: u128, place: Place) {
     let begun = store.start_turn(owner, new_turn(number, place, "hello"), by_user(None)).await.unwrap();
     assert_eq!(begun, Begun::New);
-    assert!(store.append(owner, id(number), events(1, vec![turn::said("hi"), reply(number, "hi")])).await.unwrap());
+    assert!(
+        store
+            .append(owner, id(number), events(1, vec![turn::said("hi"), reply(number, "hi")]))
+            .await
+            .unwrap()
+            .is_stored()
+    );
 }
 
 async fn said(store: &dyn Store, owner: UserId, conversation: u128) -> Vec<Said> {
@@ -138,7 +169,7 @@ pub(crate) async fn r_035_what_is_another_users_is_not_there(store: &dyn Store) 
     assert_eq!(store.history(bob, id(1), REACH).await.unwrap(), History::default());
     let begun = store.start_turn(bob, new_turn(11, Place::Existing(id(1)), "x"), by_user(None)).await.unwrap();
     assert_eq!(begun, Begun::ConversationUnknown);
-    assert!(!store.append(bob, id(10), events(3, vec![turn::said("x")])).await.unwrap());
+    assert!(!store.append(bob, id(10), events(3, vec![turn::said("x")])).await.unwrap().is_stored());
     assert_eq!(store.take_lease(bob, id(10), lease(1), now()).await.unwrap(), Taken::Over);
     assert_eq!(said(store, user(ANN), 1).await.len(), 2);
 }
@@ -184,10 +215,12 @@ pub(crate) async fn r_075_a_conversation_has_one_open_turn(store: &dyn Store) {
     assert_eq!(begin(10).await.unwrap(), Begun::New);
     assert_eq!(begin(11).await.unwrap(), Begun::Busy(id(10)));
     assert_eq!(said(store, user(ANN), 1).await.len(), 1, "what is refused is not kept");
-    assert!(store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap());
+    assert!(
+        store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap().is_stored()
+    );
     assert_eq!(begin(11).await.unwrap(), Begun::New);
     let failed = events(1, vec![Event::Failed { reason: "down".to_owned() }]);
-    assert!(store.append(user(ANN), id(11), failed).await.unwrap());
+    assert!(store.append(user(ANN), id(11), failed).await.unwrap().is_stored());
     assert_eq!(begin(12).await.unwrap(), Begun::New, "a failed turn is over, too");
     let order: Vec<_> = said(store, user(ANN), 1).await.into_iter().map(|said| said.message.turn).collect();
     assert_eq!(order, [10, 10, 11, 12].map(id));
@@ -198,20 +231,22 @@ pub(crate) async fn of_two_who_store_a_step_one_loses(store: &dyn Store) {
     let one = events(1, vec![turn::said("one"), reply(10, "one")]);
     let two = events(1, vec![turn::said("two"), reply(20, "two")]);
     let (first, second) = tokio::join!(store.append(user(ANN), id(10), one), store.append(user(ANN), id(10), two));
-    assert_eq!((first.unwrap(), second.unwrap()), (true, false));
+    assert_ne!(first.unwrap().is_stored(), second.unwrap().is_stored());
     assert_eq!(said(store, user(ANN), 1).await.len(), 2);
     let skipping = events(7, vec![turn::said("x")]);
-    assert!(!store.append(user(ANN), id(10), skipping).await.unwrap(), "no step is left out");
-    assert!(!store.append(user(ANN), id(99), events(0, vec![turn::said("x")])).await.unwrap());
+    assert!(!store.append(user(ANN), id(10), skipping).await.unwrap().is_stored(), "no step is left out");
+    assert!(!store.append(user(ANN), id(99), events(0, vec![turn::said("x")])).await.unwrap().is_stored());
 }
 
 pub(crate) async fn events_come_back_in_order_and_with_the_reply(store: &dyn Store) {
     store.start_turn(user(ANN), new_turn(10, Place::New(id(1)), "x"), by_user(None)).await.unwrap();
     let asked = asked(call("a", "list_tasks", serde_json::json!({})));
     let finished = Event::ToolFinished { call_id: "a".to_owned(), outcome: Ok(serde_json::json!({"tasks": []})) };
-    assert!(store.append(user(ANN), id(10), events(1, vec![asked.clone()])).await.unwrap());
-    assert!(store.append(user(ANN), id(10), events(2, vec![finished.clone()])).await.unwrap());
-    assert!(store.append(user(ANN), id(10), events(3, vec![turn::said("y"), reply(10, "y")])).await.unwrap());
+    assert!(store.append(user(ANN), id(10), events(1, vec![asked.clone()])).await.unwrap().is_stored());
+    assert!(store.append(user(ANN), id(10), events(2, vec![finished.clone()])).await.unwrap().is_stored());
+    assert!(
+        store.append(user(ANN), id(10), events(3, vec![turn::said("y"), reply(10, "y")])).await.unwrap().is_stored()
+    );
     let turn = store.turn(user(ANN), id(10)).await.unwrap().unwrap();
     assert_eq!(turn.events[1..], [asked, finished, turn::said("y"), reply(10, "y")]);
     let messages = said(store, user(ANN), 1).await;
@@ -260,8 +295,9 @@ pub(crate) async fn a_lease_is_one_runners_until_it_ends(store: &dyn Store) {
     let take = |holder: u128, at| store.take_lease(user(ANN), id(10), lease(holder), at);
     assert_eq!(take(71, now()).await.unwrap(), Taken::Held, "the one who began it has it");
     assert_eq!(take(70, now()).await.unwrap(), Taken::Yes);
-    assert!(store.renew_lease(user(ANN), id(10), lease(70)).await.unwrap());
-    assert!(!store.renew_lease(user(ANN), id(10), lease(71)).await.unwrap());
+    let renew = |holder: u128| store.renew_lease(user(ANN), id(10), lease(holder));
+    assert_eq!(renew(70).await.unwrap(), Renewed::Kept { is_cancelled: false });
+    assert_eq!(renew(71).await.unwrap(), Renewed::Lost);
     assert_eq!(take(71, now() + LEASE).await.unwrap(), Taken::Yes, "it has run out");
     store.release_lease(user(ANN), id(10), id(70)).await.unwrap();
     assert_eq!(take(70, now()).await.unwrap(), Taken::Held, "only one's own lease is given back");
@@ -269,7 +305,7 @@ pub(crate) async fn a_lease_is_one_runners_until_it_ends(store: &dyn Store) {
     assert_eq!(take(70, now()).await.unwrap(), Taken::Yes);
     store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap();
     assert_eq!(take(70, now()).await.unwrap(), Taken::Over);
-    assert!(!store.renew_lease(user(ANN), id(10), lease(70)).await.unwrap());
+    assert_eq!(renew(70).await.unwrap(), Renewed::Lost);
     assert_eq!(store.take_lease(user(ANN), id(99), lease(70), now()).await.unwrap(), Taken::Over);
 }
 
@@ -302,7 +338,10 @@ pub(crate) async fn what_is_deleted_is_gone_with_everything_in_it(store: &dyn St
     assert_eq!(delete(user(ANN), None).await.unwrap(), Deleted::Unknown);
     assert_eq!(store.conversation(user(ANN), id(1)).await.unwrap(), None);
     assert_eq!(store.turn(user(ANN), id(10)).await.unwrap(), None);
-    assert!(!store.append(user(ANN), id(12), events(1, vec![turn::said("x")])).await.unwrap(), "its runner stops");
+    assert!(
+        !store.append(user(ANN), id(12), events(1, vec![turn::said("x")])).await.unwrap().is_stored(),
+        "its runner stops"
+    );
     assert_eq!(said(store, user(ANN), 2).await.len(), 2, "the other one stays");
 }
 
@@ -313,7 +352,18 @@ pub(crate) async fn a_wish_to_stop_is_kept_with_the_turn(store: &dyn Store) {
     assert_eq!(cancel(user(BOB), None).await.unwrap(), Cancel::Unknown);
     assert_eq!(cancel(user(ANN), named("r", "x")).await.unwrap(), Cancel::Kept);
     assert!(store.turn(user(ANN), id(10)).await.unwrap().unwrap().is_cancelled);
-    assert!(store.append(user(ANN), id(10), events(1, vec![Event::Cancelled, reply(10, "stopped")])).await.unwrap());
+    assert!(store.follow(user(ANN), id(10), usize::MAX).await.unwrap().unwrap().is_cancelled);
+    let renewed = store.renew_lease(user(ANN), id(10), lease(70)).await.unwrap();
+    assert_eq!(renewed, Renewed::Kept { is_cancelled: true }, "whoever works on it is told");
+    let said = store.append(user(ANN), id(10), events(1, vec![turn::said("x")])).await.unwrap();
+    assert!(matches!(said, Appended::Stored { is_cancelled: true, .. }), "{said:?}");
+    assert!(
+        store
+            .append(user(ANN), id(10), events(2, vec![Event::Cancelled, reply(10, "stopped")]))
+            .await
+            .unwrap()
+            .is_stored()
+    );
     assert_eq!(cancel(user(ANN), None).await.unwrap(), Cancel::Over);
     assert_eq!(cancel(user(ANN), named("r", "x")).await.unwrap(), Cancel::Kept, "a retry");
     assert_eq!(cancel(user(ANN), named("r", "y")).await.unwrap(), Cancel::Reused);
@@ -325,7 +375,9 @@ pub(crate) async fn a_turn_is_followed_from_any_step(store: &dyn Store) {
     let first = store.follow(user(ANN), id(10), 0).await.unwrap().unwrap();
     assert_eq!((first.events.len(), first.is_open, first.conversation), (1, true, id(1)));
     assert_eq!(listener.newer_than(0).await, first.head, "whoever waits was woken");
-    assert!(store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap());
+    assert!(
+        store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap().is_stored()
+    );
     assert!(listener.newer_than(first.head).await > first.head);
     for from in 0..=3 {
         let followed = store.follow(user(ANN), id(10), from).await.unwrap().unwrap();
@@ -340,8 +392,8 @@ pub(crate) async fn the_last_turn_that_changed_something_is_known_however_far_ba
         let begun = store.start_turn(user(ANN), new_turn(number, Place::Existing(id(1)), "x"), by_user(None)).await;
         assert_eq!(begun.unwrap(), Begun::New);
         let new = NewEvents { has_changed: true, ..events(1, vec![turn::said("y")]) };
-        assert!(store.append(user(ANN), id(number), new).await.unwrap());
-        assert!(store.append(user(ANN), id(number), events(2, vec![reply(number, "y")])).await.unwrap());
+        assert!(store.append(user(ANN), id(number), new).await.unwrap().is_stored());
+        assert!(store.append(user(ANN), id(number), events(2, vec![reply(number, "y")])).await.unwrap().is_stored());
     };
     changing(10).await;
     changing(11).await;
@@ -354,7 +406,7 @@ pub(crate) async fn the_last_turn_that_changed_something_is_known_however_far_ba
     assert_eq!(last(user(BOB), 1).await.unwrap().last_turn, None);
     store.start_turn(user(ANN), new_turn(30, Place::Existing(id(1)), "undo"), by_user(None)).await.unwrap();
     let undo = NewEvents { undone: Some(id(11)), ..events(1, vec![turn::said("y"), reply(30, "y")]) };
-    assert!(store.append(user(ANN), id(30), undo).await.unwrap());
+    assert!(store.append(user(ANN), id(30), undo).await.unwrap().is_stored());
     assert_eq!(last(user(ANN), 1).await.unwrap().last_turn, Some(id(10)), "the next undo goes further back");
 }
 
@@ -383,7 +435,9 @@ pub(crate) async fn r_041_an_erased_owner_writes_nothing_more(store: &dyn Store)
 pub(crate) async fn what_is_old_is_let_go_and_messages_stay(store: &dyn Store) {
     let start = new_turn(10, Place::New(id(1)), "hello");
     store.start_turn(user(ANN), start, by_user(named("r", "x"))).await.unwrap();
-    assert!(store.append(user(ANN), id(10), events(1, vec![turn::said("hi"), reply(10, "hi")])).await.unwrap());
+    assert!(
+        store.append(user(ANN), id(10), events(1, vec![turn::said("hi"), reply(10, "hi")])).await.unwrap().is_stored()
+    );
     store.start_turn(user(ANN), new_turn(11, Place::Existing(id(1)), "open"), by_user(None)).await.unwrap();
     let before = now() - jiff::SignedDuration::from_secs(1);
     let ages = |answered, changed| Ages { answered, changed };

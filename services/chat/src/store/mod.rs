@@ -4,6 +4,7 @@
 //! `domain`; a store compares, appends to the log and stores. Which engine it is only `lib.rs`
 //! knows.
 
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -57,8 +58,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn turn(&self, owner: UserId, id: Uuid) -> Result<Option<Turn>, Error>;
 
     /// Stores what happened next in a turn, and the assistant's message when that is a reply.
-    /// Answers whether it was the first to store these steps; if not, nothing was stored.
-    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error>;
+    /// If it was not the first to store these steps, nothing was stored.
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<Appended, Error>;
 
     /// The events of a turn from this step on, and how far the owner's log goes.
     async fn follow(&self, owner: UserId, turn: Uuid, from: usize) -> Result<Option<Followed>, Error>;
@@ -95,8 +96,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Takes the lease of a turn unless another runner has it.
     async fn take_lease(&self, owner: UserId, turn: Uuid, lease: Lease, now: Timestamp) -> Result<Taken, Error>;
 
-    /// Keeps a lease for longer. Answers false when it is no longer one's own.
-    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, Error>;
+    /// Keeps a lease for longer, if it is still one's own.
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, Error>;
 
     /// Gives a lease back, so that the next runner need not wait.
     async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error>;
@@ -235,6 +236,8 @@ pub struct Followed {
     pub events: Vec<Event>,
     /// Whether more may come.
     pub is_open: bool,
+    /// Whether the user wants it to stop.
+    pub is_cancelled: bool,
     /// How far the owner's log goes.
     pub head: Seq,
 }
@@ -266,6 +269,39 @@ pub enum Taken {
     Held,
     /// The turn is over, or there is none.
     Over,
+}
+
+/// What came of keeping a lease for longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// It is kept.
+    Kept {
+        /// Whether the user wants the turn to stop.
+        is_cancelled: bool,
+    },
+    /// It is another runner's, or the turn is over.
+    Lost,
+}
+
+/// What came of storing events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// They are stored.
+    Stored {
+        /// How far the owner's log goes with them.
+        head: Seq,
+        /// Whether the user wants the turn to stop.
+        is_cancelled: bool,
+    },
+    /// Another runner was first, or the turn is over or gone.
+    Lost,
+}
+
+#[cfg(test)]
+impl Appended {
+    pub(crate) const fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored { .. })
+    }
 }
 
 /// What happened next in a turn.

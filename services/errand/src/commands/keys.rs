@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use errand_auth::keys::State;
 use errand_chassis::clock::{Clock, SystemClock};
+use errand_storage::Place;
 
 use super::remote::block_on;
 use crate::{
@@ -19,12 +20,12 @@ use crate::{
 /// Runs `errand keys {list,rotate}`.
 pub(crate) fn run(config: &Config, action: Keys) -> Result<(), Failure> {
     let folder = Folder::new(&config.data);
-    let (path, secret) = (folder.database("auth"), folder.secret()?);
+    let (place, secret) = (Place::File(folder.database("auth")), folder.secret()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     block_on(async {
         match action {
             Keys::List => {
-                let keys = errand_auth::list_keys(&path, &secret, clock).await.map_err(|error| failed(&error))?;
+                let keys = errand_auth::list_keys(place, &secret, clock).await.map_err(|error| failed(&error))?;
                 for key in keys {
                     let until = key.not_after.map_or_else(|| "open".to_owned(), |time| time.to_string());
                     let state = word(key.state);
@@ -32,7 +33,7 @@ pub(crate) fn run(config: &Config, action: Keys) -> Result<(), Failure> {
                 }
             }
             Keys::Rotate => {
-                let kid = errand_auth::rotate_keys(&path, &secret, clock).await.map_err(|error| failed(&error))?;
+                let kid = errand_auth::rotate_keys(place, &secret, clock).await.map_err(|error| failed(&error))?;
                 console::say(format_args!("made {kid}: it signs in ten minutes, and the key before it verifies on"));
             }
         }

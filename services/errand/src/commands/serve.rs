@@ -48,7 +48,8 @@ pub(crate) fn alone(roles: &[Role]) -> Failure {
 
 /// Serves until a signal.
 pub(crate) fn run(config: &Config) -> Result<(), Failure> {
-    logs::start(&config.log);
+    // Until the very end: then the last spans are delivered.
+    let _traces = logs::start(&config.log, &config.traces, "errand")?;
     let folder = Folder::new(&config.data);
     folder.make()?;
     let lock = folder.lock()?;
@@ -74,6 +75,7 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
         connections: config.limits.max_connections as usize,
         streams: config.limits.max_streams,
         drain: config.server.drain_deadline,
+        ..server::Limits::default()
     };
     let mut server = tokio::spawn(server::serve(listener, suite.edge(), limits, async {
         _ = stopped.await;

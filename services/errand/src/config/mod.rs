@@ -21,6 +21,7 @@ use self::{
     source::{Effective, Environment, Flags, Setting, Sources},
     value::{Bytes, LogFormat, Quoted, Value},
 };
+use crate::telemetry;
 
 /// Everything that was set, checked.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// `[log]`
     pub(crate) log: Log,
+    /// What the standard variables say about traces.
+    pub(crate) traces: telemetry::Settings,
     /// Every setting as it holds, in the order above.
     pub(crate) effective: Vec<Effective>,
 }
@@ -122,6 +125,7 @@ impl Config {
             data: Data::read(&mut sources),
             auth: Auth::read(&mut sources),
             log: Log::read(&mut sources),
+            traces: telemetry::Settings::read(&mut sources),
             effective: Vec::new(),
         };
         config.effective = sources.finish()?;

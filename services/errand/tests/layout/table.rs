@@ -75,8 +75,8 @@ const GATEWAY: &[&str] = &["errand-gateway"];
 const PLAIN: Outside =
     Outside::Only(&["uuid", "jiff", "thiserror", "serde", "serde_json", "sha2", "unicode_normalization"]);
 const NO_WIRE_NO_SQL: Outside =
-    Outside::AllBut(&["rusqlite", "tonic", "prost", "prost_types", "prost_reflect", "http", "hyper", "tower"]);
-const NO_SQL: Outside = Outside::AllBut(&["rusqlite"]);
+    Outside::AllBut(&["rusqlite", "sqlx", "tonic", "prost", "prost_types", "prost_reflect", "http", "hyper", "tower"]);
+const NO_SQL: Outside = Outside::AllBut(&["rusqlite", "sqlx"]);
 const NO_WIRE: Outside = Outside::AllBut(&["tonic", "prost_reflect", "http", "hyper", "tower"]);
 
 /// The rooms. The longest path that fits a module is its room.
@@ -94,6 +94,12 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: SERVICES,
         path: "store/sqlite",
+        may: &["store", "domain", "errand_changelog", "errand_storage"],
+        outside: NO_WIRE,
+    },
+    Room {
+        crates: SERVICES,
+        path: "store/postgres",
         may: &["store", "domain", "errand_changelog", "errand_storage"],
         outside: NO_WIRE,
     },

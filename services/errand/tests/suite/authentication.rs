@@ -206,14 +206,13 @@ async fn r_014_what_is_stored_is_argon2id_with_its_own_salt() {
     let sandbox = Sandbox::start();
     sandbox.sign_up().await;
     sandbox.sign_up().await;
-    let mut bytes = Vec::new();
-    for file in std::fs::read_dir(sandbox.data.path()).unwrap() {
+    let mut text = sandbox.contents("auth").await.concat();
+    for file in sandbox.folder().into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
         let path = file.unwrap().path();
         if path.is_file() {
-            bytes.extend(std::fs::read(path).unwrap_or_default());
+            text.push_str(&String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()));
         }
     }
-    let text = String::from_utf8_lossy(&bytes);
     let hashes: std::collections::BTreeSet<_> =
         text.match_indices("$argon2id$v=19$m=19456,t=2,p=1$").map(|(at, _)| &text[at..at + 60]).collect();
     assert!(hashes.len() >= 2, "{hashes:?}");

@@ -1,14 +1,13 @@
 //! Battery 2.3: an account that was deleted is gone, here and in the other services, whatever happens
 //! meanwhile.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use errand_proto::{
     auth::{ChangePasswordRequest, DeleteMeRequest, GetMeRequest, LogOutRequest},
     chat::ListConversationsRequest,
     contract::{METHODS, Method},
 };
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use tonic::{Code, Status};
 
 use crate::sandbox::{PASSWORD, Person, Sandbox, raw, reason, refusal, refused};
@@ -19,28 +18,23 @@ const CANARY: &str = "canary-of-ann";
 /// Longer than any test has to wait.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn open(data: &Path, database: &str) -> Connection {
-    Connection::open_with_flags(data.join(database), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
-}
-
 /// How each service that holds data of users is asked to erase it.
 fn holders() -> Vec<&'static Method> {
     METHODS.iter().filter(|method| method.name == "EraseMe").collect()
 }
 
-/// The databases where nothing may be left: `errand.task.v1.TaskService` has `task.db`.
-fn databases() -> Vec<String> {
+/// The services where nothing may be left: `errand.task.v1.TaskService` is `task`.
+fn services() -> Vec<&'static str> {
     let holders = holders().into_iter().map(|holder| holder.service.split('.').nth(1).unwrap());
-    holders.chain(["auth"]).map(|name| format!("{name}.db")).collect()
+    holders.chain(["auth"]).collect()
 }
 
 /// Waits until every service has acknowledged that it erased what it held of closed accounts.
 async fn erased(sandbox: &Sandbox) {
-    let database = open(sandbox.data.path(), "auth.db");
     let waiting = async {
         for holder in holders() {
-            let left = "SELECT count(*) FROM erasures WHERE service = ?1";
-            while database.query_row(left, [holder.service], |row| row.get::<_, u32>(0)).unwrap() > 0 {
+            let left = format!("SELECT 1 FROM erasures WHERE service = '{}'", holder.service);
+            while !sandbox.stored("auth", &left).await.is_empty() {
                 tokio::task::yield_now().await;
             }
         }
@@ -48,30 +42,12 @@ async fn erased(sandbox: &Sandbox) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("everything is erased in time");
 }
 
-/// The places of all databases where these words are left.
-fn found(data: &Path, words: &[&str]) -> Vec<String> {
+/// The places of everything stored where these words are left.
+async fn found(sandbox: &Sandbox, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for database in databases() {
-        let connection = open(data, &database);
-        let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").unwrap();
-        let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        for table in tables {
-            let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-            let columns = statement.column_count();
-            let mut rows = statement.query([]).unwrap();
-            while let Some(row) = rows.next().unwrap() {
-                for column in 0..columns {
-                    let bytes = match row.get_ref(column).unwrap() {
-                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
-                        _ => continue,
-                    };
-                    let text = String::from_utf8_lossy(bytes);
-                    if words.iter().any(|word| text.contains(word)) {
-                        found.push(format!("{database} {table}: {text}"));
-                    }
-                }
-            }
-        }
+    for service in services() {
+        let contents = sandbox.contents(service).await.into_iter();
+        found.extend(contents.filter(|value| words.iter().any(|word| value.contains(word))));
     }
     found
 }
@@ -135,7 +111,7 @@ async fn r_041_old_tokens_write_nothing_more_once_the_data_is_erased() {
     let gone = refused(Code::Unauthenticated, "ACCOUNT_DELETED");
     assert_eq!(reason(ann.try_create("too late", "").await), gone);
     assert_eq!(reason(ann.try_create(&format!("{CANARY} asked twice"), "one").await), gone, "no answer is replayed");
-    assert_eq!(found(sandbox.data.path(), &[CANARY, "too late"]), [""; 0]);
+    assert_eq!(found(&sandbox, &[CANARY, "too late"]).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -144,11 +120,11 @@ async fn an_account_whose_process_is_killed_right_after_its_deletion_is_erased_a
     let ann = busy_life(&sandbox).await;
     let bob = sandbox.sign_up().await;
     bob.create("of bob").await;
-    assert!(found(sandbox.data.path(), &[CANARY]).len() > 10);
+    assert!(found(&sandbox, &[CANARY]).await.len() > 10);
     delete_me(&ann, PASSWORD).await.unwrap();
     sandbox.kill_and_restart();
     erased(&sandbox).await;
-    assert_eq!(found(sandbox.data.path(), &[CANARY]), [""; 0]);
+    assert_eq!(found(&sandbox, &[CANARY]).await, [""; 0]);
     let bob = sandbox.log_in(&bob.user.email).await.unwrap();
     assert_eq!(bob.titles().await, ["of bob"]);
 }

@@ -1,12 +1,14 @@
 //! Battery 2.5: repeating a request is safe.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use errand_proto::{
     chat::{CreateConversationRequest, ListMessagesRequest, SendMessageRequest},
     task::{CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, Task, UpdateTaskRequest},
 };
 use tonic::Code;
 
-use crate::sandbox::{Sandbox, reason, refused};
+use crate::sandbox::{Person, Sandbox, reason, refused, rounds};
 
 #[tokio::test]
 async fn r_064_fifty_creates_with_one_request_id_make_one_task() {
@@ -32,6 +34,51 @@ async fn r_064_fifty_creates_with_one_request_id_make_one_task() {
         reason(ann.tasks().complete_task(ann.request(complete)).await),
         refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_064_thirty_two_clients_of_one_user_whose_keys_clash_do_each_thing_once() {
+    let sandbox = Sandbox::start();
+    let ann = sandbox.sign_up().await;
+    let (clients, steps, keys) = (32, rounds(15, 500), rounds(60, 2_000));
+    let mut working = Vec::new();
+    for client in 0..clients {
+        let ann = Person { channel: sandbox.channel().await, ..ann.clone() };
+        working.push(tokio::spawn(async move {
+            let mut told = Vec::new();
+            for step in 0..steps {
+                // Neighbours meet at the same keys; every fifth key is asked for with two bodies.
+                let key = (client / 4 * 7 + step * 3) % keys;
+                let title = format!("task {key}{}", if key % 5 == 0 && client % 2 == 0 { " another way" } else { "" });
+                told.push((key, title.clone(), ann.try_create(&title, &format!("key-{key}")).await));
+            }
+            told
+        }));
+    }
+    let mut first: BTreeMap<usize, Task> = BTreeMap::new();
+    let mut refusals = BTreeSet::new();
+    for client in working {
+        for (key, title, said) in client.await.unwrap() {
+            match said {
+                Ok(task) => {
+                    assert_eq!(task.title, title);
+                    assert_eq!(*first.entry(key).or_insert(task.clone()), task, "one answer for a key");
+                }
+                said => {
+                    assert_eq!(reason(said), refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"));
+                    refusals.insert((key, title));
+                }
+            }
+        }
+    }
+    assert!(!refusals.is_empty(), "some keys clashed");
+    for (key, title) in refusals {
+        assert_ne!(first[&key].title, title, "the other body had the key");
+    }
+    let listed: BTreeSet<_> = ann.list().await.into_iter().map(|task| task.id).collect();
+    assert_eq!(listed, first.into_values().map(|task| task.id).collect());
+    let gaps = sandbox.stored("task", "SELECT max(seq) - count(*) FROM changes").await;
+    assert_eq!(gaps, ["0"], "the log has no gap");
 }
 
 #[tokio::test]

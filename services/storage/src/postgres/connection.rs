@@ -22,7 +22,7 @@ use super::{keeper::Keeper, statement::Statement};
 use crate::Error;
 
 /// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 /// Connections that are made at the same time, so that a server that comes back is not overrun.
 const CONNECTS_AT_ONCE: usize = 3;
 /// A connection serves about this long, so that a server that changed its address or settings is found.
@@ -126,7 +126,7 @@ async fn connect(options: &PgConnectOptions, pooler: bool) -> Result<(PgConnecti
 
 /// What a connection that was refused means for who wanted one: in any case it is not there, but the log
 /// has to tell a server that is away from a password that is wrong.
-pub(super) fn refused(error: &sqlx::Error) -> Error {
+pub(crate) fn refused(error: &sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(database) if database.code().as_deref() == Some("53300") => Error::Busy,
         _ => {
@@ -195,7 +195,9 @@ impl Connection {
     /// A pooler gives each transaction another process. The messages of one statement have to meet the same
     /// one, and to cancel it that must be known.
     async fn in_transaction(&mut self, statement: &Statement) -> Result<Vec<PgRow>, sqlx::Error> {
-        self.pid = process(&mut self.inner, "BEGIN; SELECT pg_backend_pid()").await?;
+        // A pooler that finds no server lets its clients wait, for minutes if it is told to.
+        let beginning = process(&mut self.inner, "BEGIN; SELECT pg_backend_pid()");
+        self.pid = timeout(CONNECT, beginning).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
         self.began = true;
         let outcome = self.send(statement).await;
         match &outcome {
@@ -231,7 +233,7 @@ fn is_loss(error: &sqlx::Error) -> bool {
             // A server that became a standby while we were connected: another one takes writes now.
             fatal || matches!(database.code().as_deref(), Some("57P01" | "57P02" | "57P03" | "25006"))
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
         _ => false,
     }
 }

@@ -104,7 +104,6 @@ impl Keeper {
         runtime.spawn(async move {
             let mut held = connection;
             let (done, cancelled) = oneshot::channel();
-            // Without the cancel the statement ends by itself, at the server's limit.
             if keeper.0.cancels.send(Cancel { pid: held.pid(), done }).await.is_ok() {
                 let _ = cancelled.await;
             }
@@ -163,7 +162,8 @@ impl Task {
         } else {
             self.connection = None;
         }
-        let was = self.reachable.send_replace(answers);
+        let was = *self.reachable.borrow();
+        self.reachable.send_if_modified(|reachable| std::mem::replace(reachable, answers) != answers);
         match (was, answers) {
             (true, false) => tracing::warn!("the database can not be reached"),
             (false, true) => tracing::info!("the database can be reached again"),
@@ -178,26 +178,29 @@ impl Task {
 
     async fn cancel(&mut self, cancel: Cancel) {
         let sql = format!("SELECT pg_cancel_backend({})", cancel.pid);
-        if !timeout(SLOW, self.ask(&sql)).await.unwrap_or(false) {
-            // A connection that was lost in the meantime must not cost the cancel; a second failure does.
-            self.connection = None;
-            let _ = timeout(SLOW, self.ask(&sql)).await;
-        }
+        // Where this fails the statement ends by itself, at the server's limit.
+        let _ = timeout(SLOW, self.ask(&sql)).await;
         let _ = cancel.done.send(());
     }
 
     /// Sends a statement that has no values over the reserved connection; whether it came back.
     async fn ask(&mut self, sql: &str) -> bool {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => match self.options.connect().await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    tracing::debug!(error = %error, "the database was asked and is not there");
-                    return false;
-                }
-            },
-        };
+        // A connection that was lost says nothing about the server: only one that can not be made does.
+        if let Some(connection) = self.connection.take()
+            && self.ask_on(connection, sql).await
+        {
+            return true;
+        }
+        match self.options.connect().await {
+            Ok(connection) => self.ask_on(connection, sql).await,
+            Err(error) => {
+                tracing::debug!(error = %error, "the database was asked and is not there");
+                false
+            }
+        }
+    }
+
+    async fn ask_on(&mut self, mut connection: PgConnection, sql: &str) -> bool {
         let answered = connection.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))).await;
         if answered.is_ok() {
             self.connection = Some(connection);

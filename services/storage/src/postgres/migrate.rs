@@ -87,7 +87,7 @@ pub async fn plan(settings: &Settings, schema: &Schema) -> Result<Vec<Migration>
 }
 
 /// Refuses a schema that is not at exactly the steps that this program knows.
-pub(super) async fn check(connection: &mut PgConnection, schema: &Schema) -> Result<(), Error> {
+pub(crate) async fn check(connection: &mut PgConnection, schema: &Schema) -> Result<(), Error> {
     let known = newest(schema.postgres);
     let found = found(connection, schema).await?;
     match version(&found) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use errand_changelog::{Change, Cursor, Extent, Hints, Seq, UserId};
+use errand_changelog::{Change, Cursor, Extent, Seq, UserId};
 use errand_chassis::drain::Drain;
 use jiff::Timestamp;
 use tokio::{
@@ -45,7 +45,6 @@ pub(super) struct Watches(Arc<Inner>);
 
 struct Inner {
     log: Reader,
-    hints: Hints,
     owners: Mutex<HashMap<UserId, watch::Sender<Recent>>>,
     catching_up: Semaphore,
 }
@@ -234,10 +233,9 @@ impl fmt::Debug for Watcher {
 // === impl Watches ===
 
 impl Watches {
-    pub(super) fn new(store: Arc<dyn Store>, hints: Hints, encode: Encode) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, encode: Encode) -> Self {
         Self(Arc::new(Inner {
             log: Reader { store, encode },
-            hints,
             owners: Mutex::default(),
             catching_up: Semaphore::new(CATCHING_UP),
         }))
@@ -263,7 +261,7 @@ impl fmt::Debug for Watches {
 
 /// Follows an owner's log for all who watch it, until nobody does.
 async fn follow(inner: Arc<Inner>, owner: UserId, recent: watch::Sender<Recent>) {
-    let mut listener = inner.hints.subscribe(owner);
+    let mut listener = inner.log.store.hints().subscribe(owner);
     let (mut level, mut known): (Option<Seq>, Seq) = (None, 0);
     loop {
         let work = async {

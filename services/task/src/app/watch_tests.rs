@@ -104,7 +104,7 @@ async fn ten_thousand_watchers_share_one_reading_and_one_encoding() {
     while bench.watched() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(bench.app.hints.owners(), 0);
+    assert_eq!(bench.app.store.hints().owners(), 0);
 }
 
 #[tokio::test]

@@ -95,6 +95,12 @@ impl Words {
         Self(text.split_whitespace().map(str::to_lowercase).collect())
     }
 
+    /// Whether there is nothing to look for.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn are_in(&self, task: &Task) -> bool {
         if self.0.is_empty() {
             return true;

@@ -8,12 +8,14 @@ mod upkeep;
 use std::sync::Arc;
 
 use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
+use errand_cluster::{Cluster, Database};
+use errand_storage::postgres::Settings;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Answer, Commit, Difference, Page, Query, Step, Store, sqlite};
+use super::{Answer, Commit, Difference, Page, Query, Step, Store, postgres, sqlite};
 use crate::domain::{
     filter::{Filter, Order},
     task::{Description, DueTime, Labels, Priority, Task, TaskId, Title},
@@ -24,15 +26,29 @@ use crate::domain::{
 struct Engine {
     name: &'static str,
     store: Arc<dyn Store>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
-/// Every engine that there is.
-fn engines() -> Vec<Engine> {
+/// Every engine that there is: PostgreSQL where it is installed.
+async fn engines() -> Vec<Engine> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("task.db");
     errand_storage::migrate::up(&path, sqlite::MIGRATIONS).unwrap();
-    vec![Engine { name: "sqlite", store: Arc::new(sqlite::Sqlite::open(&path).unwrap()), _folder: folder }]
+    let store = Arc::new(sqlite::Sqlite::open(&path).unwrap());
+    let mut engines = vec![Engine { name: "sqlite", store, _folder: Some(folder) }];
+    if let Some((store, _)) = server().await {
+        engines.push(Engine { name: "postgres", store: Arc::new(store), _folder: None });
+    }
+    engines
+}
+
+/// A store on a fresh database of PostgreSQL.
+async fn server() -> Option<(postgres::Postgres, Database)> {
+    let database = Cluster::shared()?.database();
+    let settings = |role| Settings::new(database.url(role).into());
+    errand_storage::postgres::migrate::up(&settings("errand_migrate"), &crate::SCHEMA).await.unwrap();
+    let store = postgres::Postgres::open(&settings("errand_task"), &crate::SCHEMA).await.unwrap();
+    Some((store, database))
 }
 
 fn user(number: u128) -> UserId {
@@ -126,5 +142,5 @@ async fn walk(store: &dyn Store, owner: UserId, filter: &Filter, order: Order, s
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use errand_changelog::{Change, Extent, Origin, Request, Seq, UserId};
+use errand_changelog::{Change, Extent, Hints, Origin, Request, Seq, UserId};
 pub use errand_storage::Error;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use crate::domain::{
     write::Kind,
 };
 
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -89,6 +90,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Lets go of a part of the requests answered at `before` or earlier; false while there is more.
     async fn forget(&self, owner: UserId, before: Timestamp) -> Result<bool, Error>;
+
+    /// Wakes who follows a log. Hinted once a change is durable, whoever wrote it.
+    fn hints(&self) -> &Hints;
 
     /// Finishes what is queued and lets the database go.
     async fn close(&self);

@@ -55,7 +55,7 @@ async fn log_length(user: &User) -> usize {
 
 #[tokio::test]
 async fn a_batch_makes_changes_completes_and_deletes_in_order() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 3).await;
     assert_eq!(made.iter().map(|task| task.title.as_str()).collect::<Vec<_>>(), ["task 0", "task 1", "task 2"]);
@@ -79,7 +79,7 @@ async fn a_batch_makes_changes_completes_and_deletes_in_order() {
 
 #[tokio::test]
 async fn one_item_that_can_not_be_done_leaves_all_undone() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 3).await;
     let stale = TaskVersion { etag: "ffff".to_owned(), ..version(&made[2]) };
@@ -97,7 +97,7 @@ async fn one_item_that_can_not_be_done_leaves_all_undone() {
 
 #[tokio::test]
 async fn everything_wrong_in_a_batch_is_told_with_its_place() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let requests = vec![new("good"), new(" "), new(&"x".repeat(201)), new("good"), new("")];
     let answer = create(&user, BatchCreateTasksRequest { requests, ..Default::default() }).await;
@@ -123,7 +123,7 @@ async fn everything_wrong_in_a_batch_is_told_with_its_place() {
 
 #[tokio::test]
 async fn a_batch_has_at_most_1000_items() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 1000).await;
     let mut items: Vec<_> = made.iter().map(version).collect();
@@ -137,7 +137,7 @@ async fn a_batch_has_at_most_1000_items() {
 
 #[tokio::test]
 async fn r_064_a_repeated_batch_gets_its_first_answer_and_happens_once() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let request =
         BatchCreateTasksRequest { requests: vec![new("a"), new("b")], request_id: "r".into(), validate_only: false };
@@ -152,7 +152,7 @@ async fn r_064_a_repeated_batch_gets_its_first_answer_and_happens_once() {
 
 #[tokio::test]
 async fn a_batch_that_is_only_checked_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let request =
         BatchCreateTasksRequest { requests: vec![new("a"), new("b")], validate_only: true, ..Default::default() };

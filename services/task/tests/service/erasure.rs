@@ -8,7 +8,7 @@ use crate::{batches::create_all, refusal, titled, world::World};
 
 #[tokio::test]
 async fn r_041_what_was_erased_is_gone_for_good_and_can_not_be_written_again() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     let (user, other) = (world.user(1), world.user(2));
     create_all(&user, 700).await;
     let kept = other.create(titled("theirs")).await.unwrap();
@@ -41,7 +41,7 @@ async fn r_041_what_was_erased_is_gone_for_good_and_can_not_be_written_again() {
 
 #[tokio::test]
 async fn erasing_is_remembered_for_those_who_never_wrote() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user_with(1, "erase");
     user.client().erase_me(user.signed(EraseMeRequest {})).await.unwrap();
     assert_eq!(refusal(world.user(1).create(titled("x")).await).1, "ACCOUNT_DELETED");

@@ -26,7 +26,7 @@ fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
 
 #[tokio::test]
 async fn a_task_is_purged_30_days_after_it_was_deleted_and_the_log_says_so() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let (kept, gone) = (user.create(titled("kept")).await.unwrap(), user.create(titled("gone")).await.unwrap());
     world.clock.advance(DAY);
@@ -47,7 +47,7 @@ async fn a_task_is_purged_30_days_after_it_was_deleted_and_the_log_says_so() {
 
 #[tokio::test]
 async fn the_newest_change_of_a_live_task_outlives_the_others() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let first = user.create(titled("first")).await.unwrap();
     let second = user.create(titled("second")).await.unwrap();
@@ -85,7 +85,7 @@ async fn the_newest_change_of_a_live_task_outlives_the_others() {
 
 #[tokio::test]
 async fn the_answer_to_a_request_is_kept_for_seven_days() {
-    let world = World::new();
+    let world = World::new().await;
     let request = errand_proto::task::CreateTaskRequest { request_id: "r".into(), ..titled("x") };
     let first = world.user(1).create(request.clone()).await.unwrap();
     world.clock.advance(DAY * 7 - SignedDuration::from_secs(1));
@@ -99,7 +99,7 @@ async fn the_answer_to_a_request_is_kept_for_seven_days() {
 
 #[tokio::test]
 async fn r_109_a_clock_that_was_put_back_lets_nothing_go() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("x")).await.unwrap();
     user.delete(delete(&task)).await.unwrap();

@@ -31,7 +31,7 @@ async fn list(user: &User, request: ListTasksRequest) -> Vec<Task> {
 
 #[tokio::test]
 async fn a_task_lives_from_creation_to_undeletion() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let due_time = Some(Timestamp { seconds: 253_402_300_799, nanos: 999_999_999 });
     let asked = Task {
@@ -73,7 +73,7 @@ async fn a_task_lives_from_creation_to_undeletion() {
 
 #[tokio::test]
 async fn r_067_delete_twice_is_not_found_and_complete_twice_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("x")).await.unwrap();
     let done = user.complete(complete(&task)).await.unwrap();
@@ -89,7 +89,7 @@ async fn r_067_delete_twice_is_not_found_and_complete_twice_changes_nothing() {
 
 #[tokio::test]
 async fn r_035_another_users_task_answers_as_one_that_does_not_exist() {
-    let world = World::new();
+    let world = World::new().await;
     let (user, other) = (world.user(1), world.user(2));
     let task = user.create(titled("secret")).await.unwrap();
     let nobodys = Task { id: "01890000-0000-7000-8000-00000000000a".into(), ..task.clone() };
@@ -118,7 +118,7 @@ async fn r_035_another_users_task_answers_as_one_that_does_not_exist() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_064_fifty_equal_creates_at_once_make_one_task() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let request = CreateTaskRequest { request_id: "key-1".into(), ..titled("once") };
     let mut calls = JoinSet::new();
@@ -141,7 +141,7 @@ async fn r_064_fifty_equal_creates_at_once_make_one_task() {
 
 #[tokio::test]
 async fn a_retry_gets_the_first_answer_whatever_happened_since() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("x")).await.unwrap();
     let request = CompleteTaskRequest { request_id: "r".into(), etag: task.etag.clone(), ..complete(&task) };
@@ -159,7 +159,7 @@ async fn a_retry_gets_the_first_answer_whatever_happened_since() {
 
 #[tokio::test]
 async fn validate_only_checks_everything_and_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let draft = user.create(CreateTaskRequest { validate_only: true, ..titled("x") }).await.unwrap();
     assert_eq!((draft.id.as_str(), draft.etag.as_str(), draft.title.as_str()), ("", "", "x"));
@@ -185,7 +185,7 @@ async fn validate_only_checks_everything_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_072_of_32_updates_with_one_etag_one_wins() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let mut task = user.create(titled("0")).await.unwrap();
     for round in 0..20 {
@@ -205,7 +205,7 @@ async fn r_072_of_32_updates_with_one_etag_one_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_updates_without_an_etag_all_succeed_and_none_loses_a_field() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("0")).await.unwrap();
     let mut calls = JoinSet::new();
@@ -224,7 +224,7 @@ async fn parallel_updates_without_an_etag_all_succeed_and_none_loses_a_field() {
 
 #[tokio::test]
 async fn r_046_r_055_r_057_r_058_what_is_wrong_is_told_by_field() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("x")).await.unwrap();
     let one = |field: &str, reason: &str| vec![(field.to_owned(), reason.to_owned())];
@@ -262,7 +262,7 @@ async fn r_046_r_055_r_057_r_058_what_is_wrong_is_told_by_field() {
 
 #[tokio::test]
 async fn r_037_an_owner_in_the_message_is_not_read() {
-    let world = World::new();
+    let world = World::new().await;
     let (user, other) = (world.user(1), world.user(2));
     let task = user.create(titled("x")).await.unwrap();
     // The id of another's task makes no difference to a new one.
@@ -274,7 +274,7 @@ async fn r_037_an_owner_in_the_message_is_not_read() {
 
 #[tokio::test]
 async fn r_053_r_054_pages_have_the_size_asked_for_and_tokens_fit_one_list_only() {
-    let world = World::new();
+    let world = World::new().await;
     let (user, other) = (world.user(1), world.user(2));
     for number in 0..60 {
         world.tick();
@@ -310,7 +310,7 @@ async fn r_053_r_054_pages_have_the_size_asked_for_and_tokens_fit_one_list_only(
 
 #[tokio::test]
 async fn r_056_what_looks_like_sql_is_text() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let nasty = ["'; DROP TABLE tasks; --", "100%", "a_b", "\"quoted\" OR 1=1", "\\", "a\u{301}*"];
     for text in nasty {
@@ -327,7 +327,7 @@ async fn r_056_what_looks_like_sql_is_text() {
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_restart() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     let request = CreateTaskRequest { request_id: "r".into(), ..titled("kept") };
     let task = world.user(1).create(request.clone()).await.unwrap();
     let token = world.user(1).list(ListTasksRequest { page_size: 1, ..Default::default() }).await.unwrap();
@@ -340,7 +340,7 @@ async fn what_was_answered_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn r_033_a_token_for_reading_can_not_write() {
-    let world = World::new();
+    let world = World::new().await;
     let reader = world.user_with(1, "tasks:read");
     assert_eq!(refusal(reader.create(titled("x")).await), (Code::PermissionDenied, "SCOPE_MISSING".into()));
     assert!(reader.list(ListTasksRequest::default()).await.is_ok());

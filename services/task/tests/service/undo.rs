@@ -52,7 +52,7 @@ async fn count(user: &User) -> usize {
 
 #[tokio::test]
 async fn one_call_brings_back_all_that_a_turn_deleted() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 50).await;
     delete_in_turn(&user, &made).await;
@@ -78,7 +78,7 @@ async fn one_call_brings_back_all_that_a_turn_deleted() {
 
 #[tokio::test]
 async fn what_somebody_else_wrote_stays_and_is_reported() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let task = user.create(titled("milk")).await.unwrap();
     let renamed = Task { title: "oat milk".into(), description: "two".into(), ..task.clone() };
@@ -100,7 +100,7 @@ async fn what_somebody_else_wrote_stays_and_is_reported() {
 
 #[tokio::test]
 async fn what_can_not_be_selected_is_refused() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 2).await;
     delete_in_turn(&user, &made).await;
@@ -124,7 +124,7 @@ async fn what_can_not_be_selected_is_refused() {
 
 #[tokio::test]
 async fn r_076_an_undo_beside_other_writers_is_whole() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let made = create_all(&user, 20).await;
     delete_in_turn(&user, &made).await;

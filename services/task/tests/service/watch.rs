@@ -58,7 +58,7 @@ fn title(change: &Change) -> &str {
 
 #[tokio::test]
 async fn a_watcher_sees_what_happens_from_now_on() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     user.create(titled("before")).await.unwrap();
     let mut stream = watch(&user, "").await;
@@ -74,7 +74,7 @@ async fn a_watcher_sees_what_happens_from_now_on() {
 
 #[tokio::test]
 async fn a_list_and_its_watch_have_no_hole_between_them() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     create_all(&user, 3).await;
     let page = user.list(ListTasksRequest { page_size: 2, ..Default::default() }).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_list_and_its_watch_have_no_hole_between_them() {
 
 #[tokio::test]
 async fn a_drain_ends_a_watch_with_a_place_to_go_on() {
-    let mut world = World::new();
+    let mut world = World::new().await;
     let user = world.user(1);
     let (mut idle, mut busy) = (watch(&user, "").await, watch(&user, "").await);
     user.create(titled("one")).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_drain_ends_a_watch_with_a_place_to_go_on() {
 
 #[tokio::test]
 async fn a_watch_ends_when_its_token_does() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     // 40 ms of the token are left, on a clock that stands.
     world.clock.advance(SignedDuration::from_millis(15 * 60 * 1000 - 40));
@@ -125,7 +125,7 @@ async fn a_watch_ends_when_its_token_does() {
 
 #[tokio::test]
 async fn a_watch_with_a_deadline_ends_with_it() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let mut request = user.signed(WatchTasksRequest::default());
     request.set_timeout(Duration::from_millis(50));
@@ -136,7 +136,7 @@ async fn a_watch_with_a_deadline_ends_with_it() {
 
 #[tokio::test]
 async fn a_cursor_that_does_not_fit_is_refused() {
-    let (world, elsewhere) = (World::new(), World::new());
+    let (world, elsewhere) = (World::new().await, World::new().await);
     let (user, other) = (world.user(1), elsewhere.user(1));
     create_all(&user, 3).await;
     create_all(&other, 5).await;
@@ -157,7 +157,7 @@ async fn a_cursor_that_does_not_fit_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_watcher_delays_nobody_and_misses_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let (mut slow, mut fast) = (watch(&user, "").await, watch(&user, "").await);
     // Far more than what is kept in memory, while the slow one reads nothing.
@@ -177,7 +177,7 @@ async fn r_113_thousands_of_watchers_see_every_change_once_and_in_order() {
     #[expect(clippy::disallowed_methods, reason = "the size of the run")]
     let full = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
     let watchers = if full { 10_000 } else { 1_000 };
-    let world = World::new();
+    let world = World::new().await;
     let user = world.user(1);
     let mut watching = JoinSet::new();
     for _ in 0..watchers {
@@ -208,7 +208,7 @@ fn a_watcher_that_reconnects_at_random_points_sees_every_change_exactly_once_and
     let strategy = (vec(1usize..150, 1..8), vec(0usize..120, 1..8), any::<bool>());
     let result = runner.run(&strategy, |(writes, drops, polls)| {
         runtime.block_on(async {
-            let world = World::new();
+            let world = World::new().await;
             let user = world.user(1);
             let mut cursor = user.list(ListTasksRequest::default()).await.unwrap().watch_cursor;
             let total: usize = writes.iter().sum();

@@ -16,7 +16,8 @@ use errand_proto::task::{
     CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
     ReopenTaskRequest, Task, UndeleteTaskRequest, UpdateTaskRequest, task_service_client::TaskServiceClient,
 };
-use errand_task::{Config, Dependencies, MIGRATIONS, Role};
+use errand_storage::Place;
+use errand_task::{Config, Dependencies, Role, SCHEMA};
 use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ pub(crate) struct User {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::default());
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let point = pair.public_key().as_ref();
@@ -48,9 +49,9 @@ impl World {
         keys.publish(&[PublicKey { kid: "k".to_owned(), x: point[1..33].to_vec(), y: point[33..65].to_vec() }]);
         let signer = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
         let folder = tempfile::tempdir().unwrap();
-        errand_storage::migrate::up(&folder.path().join("task.db"), MIGRATIONS).unwrap();
+        errand_storage::migrate::up(&folder.path().join("task.db"), SCHEMA.sqlite).unwrap();
         let drain = Drain::new();
-        let role = open(&folder, &clock, &drain);
+        let role = open(&folder, &clock, &drain).await;
         Self { clock, drain, keys, signer, folder, role }
     }
 
@@ -58,7 +59,7 @@ impl World {
     pub(crate) async fn restart(&mut self) {
         self.role.close().await;
         self.drain = Drain::new();
-        self.role = open(&self.folder, &self.clock, &self.drain);
+        self.role = open(&self.folder, &self.clock, &self.drain).await;
     }
 
     /// How many rows each table has.
@@ -107,10 +108,10 @@ impl World {
     }
 }
 
-fn open(folder: &TempDir, clock: &Arc<ManualClock>, drain: &Drain) -> Role {
+async fn open(folder: &TempDir, clock: &Arc<ManualClock>, drain: &Drain) -> Role {
     let dependencies =
         Dependencies { clock: clock.clone(), secret: Secret::new(&[7; 32]).unwrap(), drain: drain.clone() };
-    errand_task::open(&folder.path().join("task.db"), dependencies, Config::default()).unwrap()
+    errand_task::open(Place::File(folder.path().join("task.db")), dependencies, Config::default()).await.unwrap()
 }
 
 impl User {

@@ -218,7 +218,7 @@ async fn what_was_left_to_erase_is_gone_on_with_after_a_restart() {
         keys: KeySet::empty(),
         erase: holders.upstreams.clone(),
     };
-    let role = crate::open(&folder.path().join("auth.db"), dependencies, Config::default()).await.unwrap();
+    let role = crate::open(Place::File(folder.path().join("auth.db")), dependencies, Config::default()).await.unwrap();
     let (path, claims) = holders.calls.recv().await.unwrap();
     assert_eq!((path.as_str(), UserId::from(claims.sub).to_string()), (PATHS[0], ada.user.id));
     role.close().await;

@@ -24,6 +24,7 @@ use errand_proto::{
     google::rpc,
     status,
 };
+use errand_storage::Place;
 use jiff::SignedDuration;
 use prost::Message;
 use rusqlite::Connection;
@@ -75,9 +76,9 @@ impl Room {
         let dependencies =
             Dependencies { clock: clock.clone(), secret: Secret::new(&[9; 32]).unwrap(), keys: keys.clone(), erase };
         let store = crate::store::sqlite::Sqlite::open(&folder.path().join("auth.db")).unwrap();
-        let disk = store.disk();
+        let ready = store.ready();
         let app = crate::build(Arc::new(store), dependencies, config).await.unwrap();
-        let role = Role { app, disk, housekeeping: tokio::spawn(async {}).abort_handle() };
+        let role = Role { app, ready, housekeeping: tokio::spawn(async {}).abort_handle() };
         let verifier = Arc::new(Verifier::new(keys, clock.clone()));
         let upstream = server::role(role.routes(), verifier, clock.clone());
         Self { folder, clock, role, upstream }

@@ -302,15 +302,15 @@ async fn the_command_line_lists_and_rotates_the_keys_of_a_role_that_is_stopped()
     let room = Room::new().await;
     let ada = room.sign_up("ada@example.com").await;
     room.role.close().await;
-    let path = room.folder.path().join("auth.db");
+    let place = || Place::File(room.folder.path().join("auth.db"));
     let secret = Secret::new(&[9; 32]).unwrap();
     let clock: Arc<dyn Clock> = room.clock.clone();
-    assert_eq!(crate::list_keys(&path, &secret, clock.clone()).await.unwrap().len(), 1);
-    let kid = crate::rotate_keys(&path, &secret, clock.clone()).await.unwrap();
-    let listed = crate::list_keys(&path, &secret, clock.clone()).await.unwrap();
+    assert_eq!(crate::list_keys(place(), &secret, clock.clone()).await.unwrap().len(), 1);
+    let kid = crate::rotate_keys(place(), &secret, clock.clone()).await.unwrap();
+    let listed = crate::list_keys(place(), &secret, clock.clone()).await.unwrap();
     assert_eq!((listed.len(), &listed[1].kid), (2, &kid));
     let wrong = Secret::new(&[8; 32]).unwrap();
-    assert!(matches!(crate::list_keys(&path, &wrong, clock).await, Err(crate::Error::Keys(_))));
+    assert!(matches!(crate::list_keys(place(), &wrong, clock).await, Err(crate::Error::Keys(_))));
     let room = room.again().await;
     assert!(room.me(ada.access()).await.is_ok());
 }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
-use super::{Result, append, check_owner, erasures, inconsistent, keep, record, sessions, take_places, time, to_json};
+use super::{
+    Result, append, bounded, check_owner, erasures, inconsistent, keep, record, sessions, take_places, time, to_json,
+};
 use crate::{
     domain::{
         Subject,
@@ -28,7 +30,7 @@ pub(super) fn account(connection: &Connection, owner: UserId) -> Result<Option<A
 
 pub(super) fn credential(connection: &Connection, owner: UserId) -> Result<Option<(Account, PasswordHash)>> {
     let mut statement = connection.prepare_cached(
-        "SELECT owner, email, password_hash, display_name, time_zone, version, create_time, update_time
+        "SELECT owner, email, password_hash, display_name, time_zone, version, create_time, update_time, disable_time
          FROM users WHERE owner = :owner",
     )?;
     let mut rows = statement.query(named_params! { ":owner": owner.as_uuid() })?;
@@ -43,8 +45,8 @@ pub(super) fn sign_up(
     beginning: &Beginning,
     origin: &Origin,
 ) -> Result<Outcome<Option<Account>>> {
-    let now = beginning.account.create_time;
-    let seq = take_places(connection, owner, 2)?;
+    let now = beginning.account.update_time;
+    let seq = take_places(connection, owner, if beginning.held.is_some() { 2 } else { 1 })?;
     let account = Account { id: owner, version: seq, ..beginning.account.clone() };
     let mut statement = connection.prepare_cached(
         "INSERT INTO users (owner, email, password_hash, display_name, time_zone, version, create_time, update_time)
@@ -65,10 +67,13 @@ pub(super) fn sign_up(
     if statement.execute(named_params! { ":key": beginning.email_key, ":owner": owner.as_uuid() })? == 0 {
         return Ok(Outcome::Discard(None));
     }
-    sessions::insert(connection, owner, &beginning.held)?;
-    let (user, session) = (Subject::Account(account.clone()), Subject::Session(beginning.held.session.clone()));
-    append(connection, owner, seq, "sign_up", (None, Some(&user)), origin, now)?;
-    append(connection, owner, seq + 1, "log_in", (None, Some(&session)), origin, now)?;
+    let (user, kind) = (Subject::Account(account.clone()), beginning.kind());
+    append(connection, owner, seq, kind, (None, Some(&user)), origin, now)?;
+    if let Some(held) = &beginning.held {
+        sessions::insert(connection, owner, held)?;
+        let session = Subject::Session(held.session.clone());
+        append(connection, owner, seq + 1, "log_in", (None, Some(&session)), origin, now)?;
+    }
     Ok(Outcome::Commit(Some(account)))
 }
 
@@ -119,6 +124,22 @@ pub(super) fn change_password(
     let Some((before, _)) = credential(connection, owner)?.filter(|(_, current)| current == verified) else {
         return Ok(Outcome::Discard(false));
     };
+    let how = ("change_password", Ending::PasswordChanged);
+    replace_password(connection, &before, hash, stays, how, origin, now)?;
+    Ok(Outcome::Commit(true))
+}
+
+/// Puts a hash in the place of another and ends every session but one.
+pub(super) fn replace_password(
+    connection: &Connection,
+    before: &Account,
+    hash: &PasswordHash,
+    stays: Uuid,
+    (kind, ending): (&str, Ending),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<()> {
+    let owner = before.id;
     let seq = take_places(connection, owner, 1)?;
     let after = Account { version: seq, update_time: now.max(before.update_time), ..before.clone() };
     let mut statement = connection.prepare_cached(
@@ -131,14 +152,14 @@ pub(super) fn change_password(
         ":version": seq,
         ":update_time": micros(after.update_time),
     })?;
-    let (before, after) = (Subject::Account(before), Subject::Account(after));
-    append(connection, owner, seq, "change_password", (Some(&before), Some(&after)), origin, now)?;
+    let (before, after) = (Subject::Account(before.clone()), Subject::Account(after));
+    append(connection, owner, seq, kind, (Some(&before), Some(&after)), origin, now)?;
     for session in sessions::list(connection, owner, None, usize::MAX, now)? {
         if session.id != stays {
-            sessions::remove(connection, owner, &session, Ending::PasswordChanged, origin, now)?;
+            sessions::remove(connection, owner, &session, ending, origin, now)?;
         }
     }
-    Ok(Outcome::Commit(true))
+    Ok(())
 }
 
 pub(super) fn close(
@@ -168,12 +189,27 @@ pub(super) fn close(
     Ok(Outcome::Commit(true))
 }
 
+pub(super) fn list(connection: &Connection, after: &str, limit: usize) -> Result<Vec<Account>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT users.owner, email, display_name, time_zone, version, create_time, update_time, disable_time
+         FROM emails JOIN users ON users.owner = emails.owner WHERE key > :after ORDER BY key LIMIT :limit",
+    )?;
+    let mut rows = statement.query(named_params! { ":after": after, ":limit": bounded(limit) })?;
+    let mut accounts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let owner: Uuid = row.get("owner")?;
+        accounts.push(decode(row, UserId::from(owner))?);
+    }
+    Ok(accounts)
+}
+
 /// The account in a row that has its columns.
 pub(super) fn decode(row: &Row<'_>, owner: UserId) -> Result<Account> {
     let version = row.get("version")?;
     if version < 1 {
         return Err(inconsistent("users", "version", owner));
     }
+    let disable_time: Option<i64> = row.get("disable_time")?;
     Ok(Account {
         id: owner,
         email: row.get("email")?,
@@ -182,5 +218,6 @@ pub(super) fn decode(row: &Row<'_>, owner: UserId) -> Result<Account> {
         version,
         create_time: time(row, "create_time")?,
         update_time: time(row, "update_time")?,
+        disable_time: disable_time.map(errand_storage::sqlite::timestamp).transpose()?,
     })
 }

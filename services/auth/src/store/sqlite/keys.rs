@@ -1,8 +1,8 @@
 //! Signing keys: rows of `signing_keys`. They belong to nobody, so nothing here takes an owner.
 
-use errand_storage::sqlite::micros;
+use errand_storage::{Outcome, sqlite::micros};
 use jiff::Timestamp;
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::{Result, time};
 use crate::store::SealedKey;
@@ -26,7 +26,17 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<SealedKey>> {
     Ok(keys)
 }
 
-pub(super) fn add(connection: &Connection, key: &SealedKey, others_end: Timestamp) -> Result<()> {
+pub(super) fn add(
+    connection: &Connection,
+    key: &SealedKey,
+    others_end: Timestamp,
+    newest: Option<&str>,
+) -> Result<Outcome<bool>> {
+    let mut statement = connection.prepare_cached("SELECT kid FROM signing_keys WHERE not_after IS NULL")?;
+    let found: Option<String> = statement.query_row([], |row| row.get("kid")).optional()?;
+    if found.as_deref() != newest {
+        return Ok(Outcome::Discard(false));
+    }
     let mut statement =
         connection.prepare_cached("UPDATE signing_keys SET not_after = :not_after WHERE not_after IS NULL")?;
     statement.execute(named_params! { ":not_after": micros(others_end) })?;
@@ -41,7 +51,7 @@ pub(super) fn add(connection: &Connection, key: &SealedKey, others_end: Timestam
         ":not_after": key.not_after.map(micros),
         ":sealed": key.sealed,
     })?;
-    Ok(())
+    Ok(Outcome::Commit(true))
 }
 
 pub(super) fn drop_retired(connection: &Connection, now: Timestamp) -> Result<usize> {

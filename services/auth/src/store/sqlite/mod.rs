@@ -7,13 +7,14 @@
 mod accounts;
 mod erasures;
 mod keys;
+mod operators;
 mod sessions;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use errand_changelog::{Actor, Change, Origin, Record, Seq, UserId};
-use errand_storage::{Disk, Migration, Outcome, Sqlite as Engine, sqlite::micros};
+use errand_storage::{Migration, Outcome, Ready, Sqlite as Engine, sqlite::micros};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use uuid::Uuid;
@@ -37,6 +38,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "erasures",
         sql: include_str!("../../../../../migrations/auth/sqlite/0002_erasures.sql"),
     },
+    Migration {
+        version: 3,
+        name: "operators",
+        sql: include_str!("../../../../../migrations/auth/sqlite/0003_operators.sql"),
+    },
 ];
 
 /// Auth's SQLite file.
@@ -57,8 +63,8 @@ impl Sqlite {
 
     /// Follows whether writes find room.
     #[must_use]
-    pub fn disk(&self) -> Disk {
-        self.0.disk()
+    pub fn ready(&self) -> Ready {
+        self.0.ready()
     }
 }
 
@@ -77,8 +83,14 @@ impl Store for Sqlite {
         self.0.read(keys::all).await
     }
 
-    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp) -> Result<()> {
-        self.0.write(move |connection| keys::add(connection, &key, others_end).map(Outcome::Commit)).await
+    async fn add_signing_key(&self, key: SealedKey, others_end: Timestamp, newest: Option<&str>) -> Result<bool> {
+        let newest = newest.map(str::to_owned);
+        self.0.write(move |connection| keys::add(connection, &key, others_end, newest.as_deref())).await
+    }
+
+    async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<Account>> {
+        let after = after.to_owned();
+        self.0.read(move |connection| accounts::list(connection, &after, limit)).await
     }
 
     async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed> {
@@ -125,6 +137,20 @@ impl Store for Sqlite {
             accounts::change_password(connection, owner, (&verified, &hash), keep, &origin, now)
         };
         self.0.write(write).await
+    }
+
+    async fn reset_password(&self, owner: UserId, hash: PasswordHash, origin: Origin, now: Timestamp) -> Result<bool> {
+        self.0.write(move |connection| operators::reset_password(connection, owner, &hash, &origin, now)).await
+    }
+
+    async fn set_disabled(
+        &self,
+        owner: UserId,
+        disabled: bool,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<Option<bool>> {
+        self.0.write(move |connection| operators::set_disabled(connection, owner, disabled, &origin, now)).await
     }
 
     async fn close_account(

@@ -30,7 +30,7 @@ pub(super) fn open(
     now: Timestamp,
 ) -> Result<Outcome<Option<Account>>> {
     let Some((account, current)) = accounts::credential(connection, owner)? else { return Ok(Outcome::Discard(None)) };
-    if current != opening.verified {
+    if current != opening.verified || account.disable_time.is_some() {
         return Ok(Outcome::Discard(None));
     }
     if let Some(hash) = &opening.upgraded {
@@ -57,7 +57,8 @@ pub(super) fn session(connection: &Connection, owner: UserId, id: Uuid) -> Resul
 pub(super) fn rotate(connection: &Connection, owner: UserId, next: &Held) -> Result<Outcome<bool>> {
     let mut statement = connection.prepare_cached(
         "UPDATE sessions SET generation = :generation, secret_hash = :secret_hash, refresh_time = :refresh_time,
-         expire_time = :expire_time WHERE owner = :owner AND id = :id AND generation = :generation - 1",
+         expire_time = :expire_time WHERE owner = :owner AND id = :id AND generation = :generation - 1
+         AND EXISTS (SELECT 1 FROM users WHERE users.owner = :owner AND disable_time IS NULL)",
     )?;
     let changed = statement.execute(named_params! {
         ":owner": owner.as_uuid(),

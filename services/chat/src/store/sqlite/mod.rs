@@ -22,8 +22,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
-    Ages, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents, NewTurn, Page,
-    Reach, Said, Store, Taken, Updated,
+    Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
+    NewTurn, Page, Reach, Renewed, Said, Store, Taken, Updated,
 };
 use crate::domain::{conversation::Conversation, turn::Turn};
 
@@ -65,8 +65,8 @@ struct NewChange<'a> {
 impl Sqlite {
     /// Follows whether writes find room.
     #[must_use]
-    pub fn disk(&self) -> errand_storage::Disk {
-        self.database.disk()
+    pub fn ready(&self) -> errand_storage::Ready {
+        self.database.ready()
     }
 
     /// Opens a file that is at the newest of [`MIGRATIONS`].
@@ -139,7 +139,7 @@ impl Store for Sqlite {
         self.database.get(move |connection| turns::get(connection, owner, id)).await
     }
 
-    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<bool, Error> {
+    async fn append(&self, owner: UserId, turn: Uuid, new: NewEvents) -> Result<Appended, Error> {
         self.change(owner, move |connection| turns::append(connection, owner, turn, &new)).await
     }
 
@@ -185,7 +185,7 @@ impl Store for Sqlite {
         self.database.write(move |connection| turns::take_lease(connection, owner, turn, lease, now)).await
     }
 
-    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<bool, Error> {
+    async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, Error> {
         self.database.write(move |connection| turns::renew_lease(connection, owner, turn, lease)).await
     }
 

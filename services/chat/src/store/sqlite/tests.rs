@@ -13,29 +13,7 @@ use crate::{
     testing::{File, by_user, named, now, user},
 };
 
-suite! { File::new:
-    a_conversation_is_read_as_it_was_written,
-    r_064_a_repeated_request_opens_one_conversation,
-    r_066_a_request_id_is_its_owners,
-    conversations_are_listed_newest_first_page_by_page,
-    r_035_what_is_another_users_is_not_there,
-    a_turn_begins_with_its_message,
-    a_conversation_without_a_title_gets_the_start_of_its_first_message,
-    r_069_a_repeated_message_is_said_once,
-    r_075_a_conversation_has_one_open_turn,
-    of_two_who_store_a_step_one_loses,
-    events_come_back_in_order_and_with_the_reply,
-    messages_are_listed_oldest_first_page_by_page,
-    history_is_bounded_and_ends_with_what_was_said_last,
-    a_lease_is_one_runners_until_it_ends,
-    a_title_is_changed_where_the_version_is_the_expected_one,
-    what_is_deleted_is_gone_with_everything_in_it,
-    a_wish_to_stop_is_kept_with_the_turn,
-    a_turn_is_followed_from_any_step,
-    the_last_turn_that_changed_something_is_known_however_far_back,
-    r_041_an_erased_owner_writes_nothing_more,
-    what_is_old_is_let_go_and_messages_stay,
-}
+suite!(File);
 
 type LogRow = (Seq, String, String, Option<Seq>, Option<String>, bool);
 
@@ -76,6 +54,7 @@ async fn every_change_is_in_the_one_log_without_a_gap() {
             .append(user(1), id(10), NewEvents { from: 1, events, has_changed: false, undone: None, now: now() })
             .await
             .unwrap()
+            .is_stored()
     );
     let log: Vec<LogRow> = query(
         &file,

@@ -15,7 +15,7 @@ use crate::{
         conversation::{Message, Role},
         turn::{Event, Turn, ending},
     },
-    store::{Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Taken},
+    store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
 
 /// A turn without its events.
@@ -105,11 +105,13 @@ pub(super) fn follow(
     turn: Uuid,
     from: usize,
 ) -> Result<Option<Followed>, Error> {
-    let Some(Head { conversation, is_open, .. }) = head(connection, owner, turn)?.filter(|head| head.steps > 0) else {
+    let Some(Head { conversation, is_open, is_cancelled, .. }) =
+        head(connection, owner, turn)?.filter(|head| head.steps > 0)
+    else {
         return Ok(None);
     };
     let (events, _) = events(connection, owner, turn, from)?;
-    Ok(Some(Followed { conversation, events, is_open, head: super::head(connection, owner)? }))
+    Ok(Some(Followed { conversation, events, is_open, is_cancelled, head: super::head(connection, owner)? }))
 }
 
 pub(super) fn cancel(
@@ -160,7 +162,7 @@ pub(super) fn append(
     owner: UserId,
     turn: Uuid,
     new: &NewEvents,
-) -> Result<Outcome<bool>, Error> {
+) -> Result<Outcome<Appended>, Error> {
     match head(connection, owner, turn)? {
         Some(head) if head.is_open && head.steps == new.from => {
             let reply = new.events.iter().find_map(|event| match event {
@@ -189,9 +191,10 @@ pub(super) fn append(
                     .prepare_cached("UPDATE turns SET has_changed = 0 WHERE owner = ?1 AND id = ?2")?
                     .execute(params![blob(owner), undone.into_bytes()])?;
             }
-            Ok(Outcome::Commit(true))
+            let is_cancelled = head.is_cancelled;
+            Ok(Outcome::Commit(Appended::Stored { head: super::head(connection, owner)?, is_cancelled }))
         }
-        _ => Ok(Outcome::Discard(false)),
+        _ => Ok(Outcome::Discard(Appended::Lost)),
     }
 }
 
@@ -248,14 +251,21 @@ pub(super) fn renew_lease(
     owner: UserId,
     turn: Uuid,
     lease: Lease,
-) -> Result<Outcome<bool>, Error> {
+) -> Result<Outcome<Renewed>, Error> {
     let renewed = connection
         .prepare_cached(
             "UPDATE turns SET lease_until = ?4
-             WHERE owner = ?1 AND id = ?2 AND end_time IS NULL AND lease_holder = ?3",
+             WHERE owner = ?1 AND id = ?2 AND end_time IS NULL AND lease_holder = ?3
+             RETURNING cancel_time IS NOT NULL",
         )?
-        .execute(params![blob(owner), turn.into_bytes(), lease.holder.into_bytes(), micros(lease.until)])?;
-    Ok(if renewed == 1 { Outcome::Commit(true) } else { Outcome::Discard(false) })
+        .query_row(params![blob(owner), turn.into_bytes(), lease.holder.into_bytes(), micros(lease.until)], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(match renewed {
+        Some(is_cancelled) => Outcome::Commit(Renewed::Kept { is_cancelled }),
+        None => Outcome::Discard(Renewed::Lost),
+    })
 }
 
 pub(super) fn release_lease(

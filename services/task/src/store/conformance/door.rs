@@ -7,7 +7,7 @@ use crate::store::Earlier;
 
 #[tokio::test]
 async fn a_write_is_stored_and_logged_once() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let turn = Some(Uuid::from_u128(77));
         let origin = Origin { actor: Actor::Assistant, turn, ..requested("r1", "body") };
         let full = Draft {
@@ -33,7 +33,7 @@ async fn a_write_is_stored_and_logged_once() {
 
 #[tokio::test]
 async fn r_035_another_owners_task_is_as_if_it_did_not_exist() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let task = create(&*store, user(1), id(1), draft("mine"), at(0)).await;
         assert_eq!(store.get(user(2), id(1)).await.unwrap(), None);
         let looked = store.look(user(2), vec![id(1)], None, at(0)).await.unwrap();
@@ -54,7 +54,7 @@ async fn r_035_another_owners_task_is_as_if_it_did_not_exist() {
 
 #[tokio::test]
 async fn a_stale_step_leaves_nothing_of_its_commit() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let owner = user(1);
         let first = create(&*store, owner, id(1), draft("one"), at(0)).await;
         let second = create(&*store, owner, id(2), draft("two"), at(0)).await;
@@ -87,7 +87,7 @@ async fn a_stale_step_leaves_nothing_of_its_commit() {
 
 #[tokio::test]
 async fn r_064_a_repeated_request_gets_its_first_answer() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let owner = user(1);
         let new = step(id(1), None, &Write::Create(draft("one")), at(0)).unwrap();
         let first = store.commit(owner, requested("r1", "x"), vec![new.clone()].into(), at(0)).await.unwrap();
@@ -114,7 +114,7 @@ async fn r_064_a_repeated_request_gets_its_first_answer() {
 
 #[tokio::test]
 async fn r_066_request_ids_of_two_owners_are_independent() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for owner in [user(1), user(2)] {
             let new = step(id(1), None, &Write::Create(draft(&owner.to_string())), at(0)).unwrap();
             let commit = store.commit(owner, requested("same", "x"), vec![new].into(), at(0)).await.unwrap();
@@ -125,7 +125,7 @@ async fn r_066_request_ids_of_two_owners_are_independent() {
 
 #[tokio::test]
 async fn what_is_so_already_is_remembered_and_not_logged() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let owner = user(1);
         let task = create(&*store, owner, id(1), draft("one"), at(0)).await;
         let open = step(id(1), Some(task.clone()), &Write::Reopen, at(1)).unwrap();
@@ -141,7 +141,7 @@ async fn what_is_so_already_is_remembered_and_not_logged() {
 #[tokio::test]
 async fn a_request_is_forgotten_after_seven_days() {
     const DAY: i64 = 24 * 3600;
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let owner = user(1);
         let new = |number, now| vec![step(id(number), None, &Write::Create(draft("x")), now).unwrap()];
         store.commit(owner, requested("r1", "x"), new(1, at(0)).into(), at(0)).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_request_is_forgotten_after_seven_days() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_064_fifty_equal_requests_at_once_make_one_task() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for round in 0..20 {
             let mut calls = JoinSet::new();
             for number in 0..50 {
@@ -189,7 +189,7 @@ async fn r_064_fifty_equal_requests_at_once_make_one_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_072_of_32_writes_to_one_version_one_wins() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let mut task = create(&*store, user(1), id(1), draft("0"), at(0)).await;
         for round in 0..20 {
             let mut calls = JoinSet::new();
@@ -213,7 +213,7 @@ async fn r_072_of_32_writes_to_one_version_one_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_073_sixteen_counters_lose_no_step() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         create(&*store, user(1), id(1), draft("0"), at(0)).await;
         let mut calls = JoinSet::new();
         for _ in 0..16 {
@@ -240,7 +240,7 @@ async fn r_073_sixteen_counters_lose_no_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r_074_a_deleted_task_is_never_brought_back_by_an_update() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for number in 0..20 {
             create(&*store, user(1), id(number), draft("x"), at(0)).await;
             let updates = {

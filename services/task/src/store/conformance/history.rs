@@ -65,7 +65,7 @@ async fn replayed(store: &dyn Store, owner: UserId) -> Result<Tasks, TestCaseErr
 #[test]
 fn r_036_a_random_history_replayed_from_the_change_log_equals_the_table() {
     let runtime = runtime();
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in runtime.block_on(engines()) {
         let owners = RefCell::new((1..).map(user));
         let mut runner = TestRunner::new(Config { cases: 50, failure_persistence: None, ..Config::default() });
         let result = runner.run(&prop::collection::vec(act_strategy(), 1..60), |acts| {

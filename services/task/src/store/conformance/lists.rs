@@ -86,7 +86,7 @@ fn filter() -> impl Strategy<Value = Filter> {
 #[test]
 fn r_036_every_list_equals_the_model_and_has_no_foreign_row() {
     let runtime = runtime();
-    for Engine { name, store, .. } in engines() {
+    for Engine { name, store, .. } in runtime.block_on(engines()) {
         let mut owners = (1..).map(user);
         let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
         let owners = std::cell::RefCell::new(&mut owners);
@@ -144,7 +144,7 @@ fn r_054_a_walk_beside_writers_shows_each_surviving_task_exactly_once() {
     let strategy =
         (prop::collection::vec(0i64..40, 1..30), prop::collection::vec(beside, 0..40), 1usize..6, any::<bool>());
     let runtime = runtime();
-    for Engine { name, store, .. } in engines() {
+    for Engine { name, store, .. } in runtime.block_on(engines()) {
         let owners = std::cell::RefCell::new((1..).map(user));
         let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
         let result = runner.run(&strategy, |(created, beside, size, descending)| {
@@ -198,7 +198,7 @@ fn r_054_a_walk_beside_writers_shows_each_surviving_task_exactly_once() {
 
 #[tokio::test]
 async fn tasks_without_a_due_time_come_last_and_first_when_descending() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for (number, (title, seconds)) in [("b", Some(2)), ("none", None), ("a", Some(1))].into_iter().enumerate() {
             let new = Draft { due_time: seconds.and_then(due), ..draft(title) };
             create(&*store, user(1), id(number as u128), new, at(0)).await;
@@ -213,7 +213,7 @@ async fn tasks_without_a_due_time_come_last_and_first_when_descending() {
 
 #[tokio::test]
 async fn a_filter_that_few_pass_answers_short_pages_and_ends() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let owner = user(1);
         let steps = |numbers: std::ops::Range<u128>| {
             let new = |number| {
@@ -244,7 +244,7 @@ async fn a_filter_that_few_pass_answers_short_pages_and_ends() {
 
 #[tokio::test]
 async fn a_last_page_that_is_full_has_no_next() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for number in 0..4 {
             create(&*store, user(1), id(number), draft("x"), at(0)).await;
         }

@@ -30,7 +30,7 @@ async fn all_gone(mut part: impl AsyncFnMut() -> bool) {
 
 #[tokio::test]
 async fn a_turn_or_a_range_is_found_with_the_tasks_as_they_are() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         write(&*store, by_user(), 1, &Write::Create(draft("one")), at(0)).await;
         write(&*store, in_turn(TURN), 1, &renamed("two"), at(1)).await;
         let second = write(&*store, in_turn(OTHER), 2, &Write::Create(draft("x")), at(2)).await;
@@ -59,7 +59,7 @@ async fn a_turn_or_a_range_is_found_with_the_tasks_as_they_are() {
 
 #[tokio::test]
 async fn compaction_keeps_the_newest_change_of_each_live_task_and_moves_the_mark() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         write(&*store, by_user(), 1, &Write::Create(draft("kept")), at(0)).await;
         write(&*store, by_user(), 2, &Write::Create(draft("a")), at(1)).await;
         write(&*store, by_user(), 2, &renamed("b"), at(2)).await;
@@ -84,7 +84,7 @@ async fn compaction_keeps_the_newest_change_of_each_live_task_and_moves_the_mark
 
 #[tokio::test]
 async fn who_is_untidy_is_told_until_it_is_tidied() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         for owner in 1..=5 {
             create(&*store, user(owner), id(1), draft("x"), at(0)).await;
         }
@@ -129,7 +129,7 @@ async fn who_is_untidy_is_told_until_it_is_tidied() {
 
 #[tokio::test]
 async fn r_041_an_erased_owner_has_nothing_and_writes_nothing() {
-    for Engine { store, .. } in engines() {
+    for Engine { store, .. } in engines().await {
         let steps = (0..1200).map(|number| step(id(number), None, &Write::Create(draft("x")), at(0)).unwrap());
         let steps: Vec<_> = steps.collect();
         store.commit(user(1), requested("r", "x"), steps.into(), at(0)).await.unwrap();

@@ -9,8 +9,8 @@ mod tasks;
 use std::{collections::BTreeSet, path::Path};
 
 use async_trait::async_trait;
-use errand_changelog::{Change, Origin, Request, Seq, UserId};
-use errand_storage::{Disk, Error, Migration, Outcome};
+use errand_changelog::{Change, Hints, Origin, Request, Seq, UserId};
+use errand_storage::{Error, Migration, Outcome, Ready, Sqlite as Database};
 use jiff::Timestamp;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -36,25 +36,28 @@ const FEW: usize = 8;
 
 /// A task store in a SQLite file.
 #[derive(Debug, Clone)]
-pub struct Sqlite(errand_storage::Sqlite);
+pub struct Sqlite {
+    database: Database,
+    hints: Hints,
+}
 
 impl Sqlite {
     /// Opens a file that was migrated.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        errand_storage::Sqlite::open(path, MIGRATIONS).map(Self)
+        Ok(Self { database: Database::open(path, MIGRATIONS)?, hints: Hints::default() })
     }
 
     /// Follows whether writes find room.
     #[must_use]
-    pub fn disk(&self) -> Disk {
-        self.0.disk()
+    pub fn ready(&self) -> Ready {
+        self.database.ready()
     }
 }
 
 #[async_trait]
 impl Store for Sqlite {
     async fn get(&self, owner: UserId, id: TaskId) -> Result<Option<Task>, Error> {
-        self.0.get(move |db| tasks::get(db, owner, id)).await
+        self.database.get(move |db| tasks::get(db, owner, id)).await
     }
 
     async fn look(
@@ -70,7 +73,7 @@ impl Store for Sqlite {
             let tasks = ids.iter().map(|id| tasks::get(db, owner, *id)).collect::<Result<_, _>>()?;
             Ok((tasks, earlier))
         };
-        if ids_are_few { self.0.get(look).await } else { self.0.read(look).await }
+        if ids_are_few { self.database.get(look).await } else { self.database.read(look).await }
     }
 
     async fn look_back(
@@ -92,19 +95,25 @@ impl Store for Sqlite {
             let tasks = touched.into_iter().filter_map(|id| tasks::get(db, owner, id).transpose());
             Ok(Back { earlier, log: changes::log(db, owner)?, tasks: tasks.collect::<Result<_, _>>()?, changes })
         };
-        self.0.read(look).await
+        self.database.read(look).await
     }
 
     async fn commit(&self, owner: UserId, origin: Origin, plan: Plan, now: Timestamp) -> Result<Commit, Error> {
-        self.0.write(move |db| commit(db, owner, &origin, &plan, now)).await
+        let outcome = self.database.write(move |db| commit(db, owner, &origin, &plan, now)).await?;
+        if let Commit::Committed(answer) = &outcome
+            && let Some(newest) = answer.tasks.iter().map(|task| task.version).max()
+        {
+            self.hints.hint(owner, newest);
+        }
+        Ok(outcome)
     }
 
     async fn list(&self, owner: UserId, query: Query) -> Result<Page, Error> {
-        self.0.read(move |db| list::page(db, owner, &query)).await
+        self.database.read(move |db| list::page(db, owner, &query)).await
     }
 
     async fn log(&self, owner: UserId) -> Result<Log, Error> {
-        self.0.read(move |db| changes::log(db, owner)).await
+        self.database.read(move |db| changes::log(db, owner)).await
     }
 
     async fn changes(
@@ -121,31 +130,38 @@ impl Store for Sqlite {
             };
             Ok((changes, changes::log(db, owner)?))
         };
-        self.0.read(read).await
+        self.database.read(read).await
     }
 
     async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error> {
-        self.0.write(move |db| housekeeping::erase(db, owner, now).map(Outcome::Commit)).await
+        let all_gone = self.database.write(move |db| housekeeping::erase(db, owner, now).map(Outcome::Commit)).await?;
+        // Whoever watches is told that there is nothing to watch any more.
+        self.hints.hint(owner, Seq::MAX);
+        Ok(all_gone)
     }
 
     async fn untidy(&self, after: Option<UserId>, ages: Ages) -> Result<(Vec<UserId>, Option<UserId>), Error> {
-        self.0.read(move |db| housekeeping::untidy(db, after, &ages)).await
+        self.database.read(move |db| housekeeping::untidy(db, after, &ages)).await
     }
 
     async fn expired(&self, owner: UserId, before: Timestamp, limit: usize) -> Result<Vec<Task>, Error> {
-        self.0.read(move |db| tasks::expired(db, owner, before, limit)).await
+        self.database.read(move |db| tasks::expired(db, owner, before, limit)).await
     }
 
     async fn compact(&self, owner: UserId, before: Timestamp) -> Result<bool, Error> {
-        self.0.write(move |db| housekeeping::compact(db, owner, before).map(Outcome::Commit)).await
+        self.database.write(move |db| housekeeping::compact(db, owner, before).map(Outcome::Commit)).await
     }
 
     async fn forget(&self, owner: UserId, before: Timestamp) -> Result<bool, Error> {
-        self.0.write(move |db| housekeeping::forget(db, owner, before).map(Outcome::Commit)).await
+        self.database.write(move |db| housekeeping::forget(db, owner, before).map(Outcome::Commit)).await
+    }
+
+    fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.database.close().await;
     }
 }
 

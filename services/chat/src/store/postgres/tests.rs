@@ -1,0 +1,3 @@
+use crate::{store::conformance::suite, testing::Server};
+
+suite!(Server);
