@@ -53,6 +53,10 @@ enum Side {
 #[derive(Debug, Clone)]
 struct AtTheEdge(Arc<Told>);
 
+/// Marks an outgoing call that has a span.
+#[derive(Debug, Clone, Copy)]
+struct HasSpan;
+
 /// A span that is told how its call ended, once.
 #[derive(Debug)]
 struct Told {
@@ -188,10 +192,14 @@ pub fn edge(edge: Upstream) -> Upstream {
     })
 }
 
-/// The same peer, with a span for each call of it; the context goes with the call.
+/// The same peer, with a span for each call of it; the context goes with the call. A peer may be
+/// handed through here more than once: the outermost makes the span.
 #[must_use]
 pub fn calling(peer: Upstream) -> Upstream {
     traced(peer, |request| {
+        if request.extensions_mut().insert(HasSpan).is_some() {
+            return None;
+        }
         let edge = request.extensions_mut().remove().map(|AtTheEdge(call)| call);
         let span = span(Side::Client, request.uri().path())?;
         span.in_scope(|| inject(request.headers_mut()));

@@ -65,7 +65,7 @@ impl Room {
     async fn beside(holders: &Holders) -> Self {
         let room = Self::with(Config::default()).await;
         room.role.close().await;
-        Self::before(room.folder, room.clock, Config::default(), holders.upstreams.clone()).await
+        Self::before(room.home, room.clock, Config::default(), holders.upstreams.clone()).await
     }
 
     async fn delete_me(&self, access_token: &str, password: &str) -> Result<(), Status> {
@@ -208,7 +208,7 @@ async fn what_was_left_to_erase_is_gone_on_with_after_a_restart() {
     room.delete_me(ada.access(), PASSWORD).await.unwrap();
     room.erase_due().await;
     assert_eq!(holders.paths(), PATHS);
-    let Room { folder, clock, role, .. } = room;
+    let Room { home, clock, role, .. } = room;
     drop(role);
     clock.advance(SignedDuration::from_secs(1));
     // The whole role this time, which keeps house by itself.
@@ -218,7 +218,7 @@ async fn what_was_left_to_erase_is_gone_on_with_after_a_restart() {
         keys: KeySet::empty(),
         erase: holders.upstreams.clone(),
     };
-    let role = crate::open(Place::File(folder.path().join("auth.db")), dependencies, Config::default()).await.unwrap();
+    let role = crate::open(home.place(), dependencies, Config::default()).await.unwrap();
     let (path, claims) = holders.calls.recv().await.unwrap();
     assert_eq!((path.as_str(), UserId::from(claims.sub).to_string()), (PATHS[0], ada.user.id));
     role.close().await;
@@ -245,10 +245,10 @@ async fn a_service_that_there_is_no_more_keeps_its_place() {
     let ada = room.sign_up("ada@example.com").await;
     room.delete_me(ada.access(), PASSWORD).await.unwrap();
     room.erase_due().await;
-    let Room { folder, clock, role, .. } = room;
+    let Room { home, clock, role, .. } = room;
     drop(role);
     holders.asked();
-    let room = Room::before(folder, clock, Config::default(), holders.upstreams[..1].to_vec()).await;
+    let room = Room::before(home, clock, Config::default(), holders.upstreams[..1].to_vec()).await;
     room.pass(1);
     assert_eq!(room.erase_due().await, Some(2));
     assert_eq!(holders.paths(), [""; 0]);

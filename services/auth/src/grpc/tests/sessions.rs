@@ -25,9 +25,8 @@ impl Room {
 
     /// The kinds of the changes in everybody's log.
     fn kinds(&self) -> Vec<String> {
-        let database = self.database();
-        let mut statement = database.prepare("SELECT kind FROM changes ORDER BY owner, seq").unwrap();
-        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        let text = self.run("SELECT kind FROM auth.changes ORDER BY owner, seq");
+        text.lines().map(str::to_owned).collect()
     }
 }
 
@@ -91,8 +90,7 @@ async fn r_024_parallel_refresh_has_one_winner_and_everybody_gets_it() {
         assert!(answers.iter().all(|answer| *answer == answers[0] && *answer != token));
         token.clone_from(&answers[0]);
     }
-    let generation: u32 = room.database().query_row("SELECT generation FROM sessions", [], |row| row.get(0)).unwrap();
-    assert_eq!(generation, rounds);
+    assert_eq!(room.run("SELECT generation FROM auth.sessions"), rounds.to_string());
 }
 
 #[tokio::test]
@@ -302,7 +300,7 @@ async fn the_command_line_lists_and_rotates_the_keys_of_a_role_that_is_stopped()
     let room = Room::new().await;
     let ada = room.sign_up("ada@example.com").await;
     room.role.close().await;
-    let place = || Place::File(room.folder.path().join("auth.db"));
+    let place = || room.home.place();
     let secret = Secret::new(&[9; 32]).unwrap();
     let clock: Arc<dyn Clock> = room.clock.clone();
     assert_eq!(crate::list_keys(place(), &secret, clock.clone()).await.unwrap().len(), 1);

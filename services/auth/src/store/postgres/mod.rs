@@ -289,4 +289,4 @@ fn bounded(limit: usize) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

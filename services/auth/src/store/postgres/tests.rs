@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 use errand_cluster::{Cluster, Database};
 use secrecy::SecretString;
@@ -9,9 +12,26 @@ use crate::{
     store::conformance::{self, NOW, user},
 };
 
+/// A database of its own with auth's schema in it; none where PostgreSQL is not installed.
+pub(crate) fn migrated() -> Option<Database> {
+    static TEMPLATE: OnceLock<Option<Database>> = OnceLock::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let template = TEMPLATE.get_or_init(|| {
+        let database = Cluster::shared()?.database();
+        let settings = settings(&database, "errand_migrate");
+        let migrate = async move { errand_storage::postgres::migrate::up(&settings, &SCHEMA).await };
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        std::thread::spawn(move || runtime().unwrap().block_on(migrate)).join().unwrap().unwrap();
+        Some(database)
+    });
+    let template = template.as_ref()?;
+    let copy = template.named(&format!("{}_{}", template.name(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    template.named("postgres").run(&format!("CREATE DATABASE {} TEMPLATE {}", copy.name(), template.name()));
+    Some(copy)
+}
+
 async fn fresh() -> Option<(Database, Postgres)> {
-    let database = Cluster::shared()?.database();
-    errand_storage::postgres::migrate::up(&settings(&database, "errand_migrate"), &SCHEMA).await.unwrap();
+    let database = migrated()?;
     let store = Postgres::open(&settings(&database, "errand_auth"), &SCHEMA).await.unwrap();
     Some((database, store))
 }

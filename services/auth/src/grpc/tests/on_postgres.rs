@@ -1,0 +1,12 @@
+//! Every case on PostgreSQL, where it is installed.
+
+use super::world::*;
+
+type Room = super::world::Room<true>;
+
+#[path = "accounts.rs"]
+mod accounts;
+#[path = "deletion.rs"]
+mod deletion;
+#[path = "sessions.rs"]
+mod sessions;

@@ -1,0 +1,12 @@
+//! Every case on a SQLite file.
+
+use super::world::*;
+
+type Room = super::world::Room<false>;
+
+#[path = "accounts.rs"]
+mod accounts;
+#[path = "deletion.rs"]
+mod deletion;
+#[path = "sessions.rs"]
+mod sessions;
