@@ -193,13 +193,27 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: GATEWAY,
         path: "router",
-        may: &["faces", "refusal", "layers/Answer", "errand_chassis", "errand_proto"],
+        may: &["faces", "bindings", "refusal", "layers/Answer", "errand_chassis", "errand_proto"],
         outside: NO_SQL,
     },
     Room {
         crates: GATEWAY,
         path: "faces",
-        may: &["forward", "refusal", "errand_chassis", "errand_proto"],
+        may: &["bindings", "call", "forward", "refusal", "errand_chassis", "errand_proto"],
+        outside: NO_SQL,
+    },
+    // What a path means, for the faces and for the layers that must know it before them.
+    Room {
+        crates: GATEWAY,
+        path: "bindings",
+        may: &["errand_chassis::access", "errand_proto::contract"],
+        outside: NO_SQL,
+    },
+    // One call by a face that speaks JSON.
+    Room {
+        crates: GATEWAY,
+        path: "call",
+        may: &["forward", "errand_chassis", "errand_proto::contract"],
         outside: NO_SQL,
     },
     Room {
@@ -208,6 +222,6 @@ pub(crate) const ROOMS: &[Room] = &[
         may: &["refusal", "errand_chassis", "errand_proto::status"],
         outside: NO_SQL,
     },
-    Room { crates: GATEWAY, path: "layers", may: &["refusal", "errand_chassis", "errand_proto"], outside: NO_SQL },
+    Room { crates: GATEWAY, path: "layers", may: &["bindings", "refusal", "errand_chassis", "errand_proto"], outside: NO_SQL },
     Room { crates: GATEWAY, path: "refusal", may: &["errand_chassis", "errand_proto"], outside: NO_SQL },
 ];
