@@ -131,7 +131,7 @@ impl App {
             };
             match self.start(owner, voice, new, request.clone()).await? {
                 Started::Running(turn, running) => return Ok((turn, Some(running))),
-                Started::Replayed(turn) => return Ok((turn, self.take_up_unless_held(owner, voice, turn).await?)),
+                Started::Replayed(turn) => return Ok((turn, unless_held(self.take_up(owner, voice, turn).await)?)),
                 Started::Busy(turn) if self.runner.running(turn).is_some() => break,
                 Started::Busy(turn) => {
                     if let Some(mut running) = self.take_up(owner, voice, turn).await? {
@@ -182,14 +182,6 @@ impl App {
             return Ok(None);
         }
         self.take_over(owner, voice, turn, found.conversation).await
-    }
-
-    /// As [`App::take_up`], but nothing, too, when another process is at work on it.
-    async fn take_up_unless_held(&self, owner: UserId, voice: &Voice, turn: Uuid) -> Result<Option<Running>, Error> {
-        match self.take_up(owner, voice, turn).await {
-            Err(Error::TurnInProgress(_)) => Ok(None),
-            running => running,
-        }
     }
 
     /// Waits for the end of a turn, whoever works on it, and reads its answer.
@@ -293,6 +285,14 @@ fn checked(say: Say) -> Result<(Content, String, Option<Request>), Error> {
 
 fn by_user(request: Option<Request>) -> Origin {
     Origin { actor: Actor::User, turn: None, request }
+}
+
+/// Nothing, too, when another process is at work on the turn.
+fn unless_held(running: Result<Option<Running>, Error>) -> Result<Option<Running>, Error> {
+    match running {
+        Err(Error::TurnInProgress(_)) => Ok(None),
+        running => running,
+    }
 }
 
 fn over(turn: Uuid, conversation: Uuid, end: End) -> Result<(), Error> {

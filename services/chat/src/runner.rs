@@ -71,7 +71,6 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
     end: watch::Receiver<Option<End>>,
-    cancelled: watch::Sender<bool>,
 }
 
 /// How working on a turn ended.
@@ -197,13 +196,12 @@ impl Runner {
             return running.clone();
         }
         let (ended, end) = watch::channel(None);
-        let this = Running { end, cancelled: watch::Sender::new(false) };
+        let this = Running { end };
         running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
-        let cancelled = this.cancelled.clone();
         tokio::spawn(async move {
-            let end = listed.inner.work(owner, turn, &voice, &cancelled).await;
+            let end = listed.inner.work(owner, turn, &voice).await;
             // First off the list, so that whoever is told can take the turn up again.
             drop(listed);
             drop(slot);
@@ -238,12 +236,6 @@ impl Running {
             Err(_) => End::Parked(Why::Lost),
         }
     }
-
-    /// Says that the user wants the turn to stop: before its next action, and at once while it waits
-    /// for the model.
-    pub(crate) fn cancel(&self) {
-        self.cancelled.send_replace(true);
-    }
 }
 
 // === impl Listed ===
@@ -266,10 +258,13 @@ impl Inner {
         Lease { holder: self.holder, until }
     }
 
-    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice, cancelled: &watch::Sender<bool>) -> End {
+    async fn work(&self, owner: UserId, id: Uuid, voice: &Voice) -> End {
         // Before the turn is read: a wish in between is seen twice, not missed.
         let listener = self.store.hints().subscribe(owner);
         let own = watch::Sender::new(Own::default());
+        // Whether the user wants it to stop: before its next action, and at once while it waits for
+        // the model.
+        let cancelled = &watch::Sender::new(false);
         let end = tokio::select! {
             biased;
             end = self.steps(owner, id, voice, cancelled, &own) => end.unwrap_or_else(End::Parked),

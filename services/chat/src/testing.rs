@@ -193,6 +193,12 @@ impl Server {
         Postgres::open(&self.settings("errand_chat"), &crate::SCHEMA).await.expect("a store")
     }
 
+    /// A store with one connection, so that every statement meets the same plans.
+    pub(crate) async fn alone(&self) -> Postgres {
+        let settings = Settings { connections: 1, ..self.settings("errand_chat") };
+        Postgres::open(&settings, &crate::SCHEMA).await.expect("a store")
+    }
+
     /// What a statement of a superuser prints.
     pub(crate) async fn run(&self, sql: &str) -> String {
         let (database, sql) = (self.database.clone(), sql.to_owned());
@@ -206,14 +212,6 @@ impl Kept {
     /// One on each engine that there is.
     pub(crate) async fn each() -> Vec<Self> {
         [Some(Self::File(File::new())), Server::make().await.map(Self::Server)].into_iter().flatten().collect()
-    }
-
-    /// Another of the same engine.
-    pub(crate) async fn another(&self) -> Self {
-        match self {
-            Self::File(_) => Self::File(File::new()),
-            Self::Server(_) => Self::Server(Server::make().await.expect("there was one before")),
-        }
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {

@@ -60,6 +60,23 @@ pub enum Error {
     Engine(String),
 }
 
+impl Error {
+    /// One word, for traces.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::TimedOut => "timed_out",
+            Self::Full => "full",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::NewerSchema { .. } | Self::BehindSchema { .. } | Self::ChangedMigration { .. } => "schema",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Constraint => "constraint",
+            Self::Engine(_) => "engine",
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         let rusqlite::Error::SqliteFailure(failure, _) = &error else {

@@ -113,8 +113,8 @@ impl Inspection<'_> {
     }
 
     /// Adds a finding from the list of what is wrong.
-    fn judge(&mut self, subject: &str, check: &'static str, good: &str, faults: Vec<String>) {
-        let verdict = match faults.as_slice() {
+    fn judge(&mut self, subject: &str, check: &'static str, good: &str, faults: &[String]) {
+        let verdict = match faults {
             [] => Verdict::Good(good.to_owned()),
             faults => Verdict::Wrong(faults.join(", ")),
         };
@@ -125,7 +125,7 @@ impl Inspection<'_> {
         let number: u32 = one(connection, "SELECT current_setting('server_version_num')").await?.parse().unwrap_or(0);
         let version = one(connection, "SELECT current_setting('server_version')").await?;
         let faults = (number < OLDEST_SERVER).then(|| format!("{version} is older than 15"));
-        self.judge(self.schema.name, "server", &version, faults.into_iter().collect());
+        self.judge(self.schema.name, "server", &version, faults.as_slice());
         let standby = one(connection, "SELECT pg_is_in_recovery()::text").await? == "true";
         if standby {
             self.add(self.schema.name, "server", Verdict::NotReady("a standby, which takes no writes".to_owned()));
@@ -146,7 +146,7 @@ impl Inspection<'_> {
             () => SignedDuration::ZERO,
         };
         let faults = (skew.abs() > LEEWAY).then(|| format!("the server's clock is {skew:#} from this one"));
-        self.judge(self.schema.name, "clock", &format!("within {:#}", skew.abs()), faults.into_iter().collect());
+        self.judge(self.schema.name, "clock", &format!("within {:#}", skew.abs()), faults.as_slice());
         Ok(())
     }
 
@@ -158,8 +158,8 @@ impl Inspection<'_> {
                        CASE WHEN rolreplication THEN 'REPLICATION' END
                    ]) may
                    WHERE may IS NOT NULL AND pg_has_role(current_user, oid, 'MEMBER')";
-        let faults = column(connection, sql).await?.into_iter().map(|may| format!("is {may}")).collect();
-        self.judge(role, "role", "no superuser, no BYPASSRLS", faults);
+        let faults: Vec<_> = column(connection, sql).await?.into_iter().map(|may| format!("is {may}")).collect();
+        self.judge(role, "role", "no superuser, no BYPASSRLS", &faults);
         Ok(())
     }
 
@@ -174,8 +174,9 @@ impl Inspection<'_> {
              WHERE relnamespace = to_regnamespace('{other}') AND relkind IN ('r', 'p', 'v', 'm', 'f')
                AND has_table_privilege(oid, may)"
         );
-        let faults = column(connection, &sql).await?.into_iter().map(|right| format!("{role} has {right}")).collect();
-        self.judge(other, "other schemas", &format!("{role} has no right"), faults);
+        let faults: Vec<_> =
+            column(connection, &sql).await?.into_iter().map(|right| format!("{role} has {right}")).collect();
+        self.judge(other, "other schemas", &format!("{role} has no right"), &faults);
         Ok(())
     }
 
@@ -225,8 +226,9 @@ impl Inspection<'_> {
              SELECT 'runs {name}.' || proname || ' with the rights of its owner' FROM pg_catalog.pg_proc
              WHERE pronamespace = to_regnamespace('{name}') AND prosecdef"
         );
-        let faults = column(connection, &sql).await?.into_iter().map(|right| format!("{role} {right}")).collect();
-        self.judge(name, "own schema", &format!("{role} may use it and owns nothing"), faults);
+        let faults: Vec<_> =
+            column(connection, &sql).await?.into_iter().map(|right| format!("{role} {right}")).collect();
+        self.judge(name, "own schema", &format!("{role} may use it and owns nothing"), &faults);
         Ok(())
     }
 
@@ -262,7 +264,7 @@ impl Inspection<'_> {
             if one(connection, &shows).await? == "true" {
                 faults.push("it shows rows to who names no owner".to_owned());
             }
-            self.judge(&subject, "row level security", "forced, and shows nothing without an owner", faults);
+            self.judge(&subject, "row level security", "forced, and shows nothing without an owner", &faults);
         }
         for table in missing {
             self.add(

@@ -149,16 +149,20 @@ impl Postgres {
     /// cancelled on the server; when the connection is lost it is sent once more on another.
     pub async fn read(&self, statement: Statement) -> Result<Vec<PgRow>, Error> {
         let span = span(&statement);
-        self.read_twice(&statement, 1).instrument(span).await
+        let outcome = self.read_twice(&statement, 1).instrument(span.clone()).await;
+        told(&span, outcome)
     }
 
     /// Runs one statement that changes something and answers its rows. Once begun it runs to its end even
     /// when the caller goes away.
     pub async fn write(&self, statement: Statement) -> Result<Vec<PgRow>, Error> {
         let span = span(&statement);
-        let connection = self.acquire().instrument(span.clone()).await?;
+        let connection = self.acquire().instrument(span.clone()).await;
+        let connection = told(&span, connection)?;
         let this = self.clone();
-        let writing = tokio::spawn(async move { this.write_out(connection, &statement).await }.instrument(span));
+        let within = span.clone();
+        let writing = async move { told(&within, this.write_out(connection, &statement).await) };
+        let writing = tokio::spawn(writing.instrument(span));
         writing.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
@@ -283,5 +287,18 @@ fn span(statement: &Statement) -> tracing::Span {
         otel.kind = "client",
         db.system.name = "postgresql",
         db.query.summary = statement.name,
+        otel.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
     )
+}
+
+/// Says in a span what came of its statement; a span that nobody looks at costs nothing.
+fn told<T>(span: &tracing::Span, outcome: Result<T, Error>) -> Result<T, Error> {
+    if let Err(error) = &outcome
+        && !span.is_disabled()
+    {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", error.word());
+    }
+    outcome
 }

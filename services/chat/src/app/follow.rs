@@ -5,12 +5,12 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use errand_changelog::{Listener, Request, UserId};
+use errand_changelog::{Listener, Request, Seq, UserId};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::{Answered, App, PAUSE, Say, Voice, by_user, parked};
+use super::{Answered, App, PAUSE, Say, Voice, by_user, parked, unless_held};
 use crate::{
     domain::turn::{Event, ending},
     error::Error,
@@ -29,10 +29,23 @@ pub(crate) struct Follower {
     next: usize,
     /// What was read and not sent yet.
     read: VecDeque<Event>,
+    /// How far the log went when that was read, while the turn went on.
+    seen: Seen,
     running: Option<Running>,
     listener: Listener,
     until: Instant,
     is_over: bool,
+}
+
+/// What is known of a turn beside its events.
+#[derive(Debug, Clone, Copy)]
+enum Seen {
+    /// Nothing yet, or there may be more by now.
+    Nothing,
+    /// It goes on, and this is how far the owner's log went.
+    Open(Seq),
+    /// It is over.
+    Over,
 }
 
 /// What a stream sends next.
@@ -86,8 +99,11 @@ impl App {
         if after > found.events.len() {
             return Err(Error::AfterSeq);
         }
-        // Another process may be at work on it: its events come all the same.
-        let running = self.take_up_unless_held(owner, &voice, turn).await?;
+        let running = match ending(&found.events) {
+            Some(_) => None,
+            // Another process may be at work on it: its events come all the same.
+            None => unless_held(self.take_over(owner, &voice, turn, found.conversation).await)?,
+        };
         Ok(self.follower(owner, voice, turn, after, running, until))
     }
 
@@ -124,11 +140,8 @@ impl App {
                 Cancel::Over => return Err(Error::TurnEnded(turn)),
                 Cancel::Erased => return Err(Error::Erased),
             }
-            // Another process that works on it hears of the wish by itself.
-            let running = app.take_up_unless_held(owner, &voice, turn).await?;
-            if let Some(running) = &running {
-                running.cancel();
-            }
+            // Whoever works on it, here or elsewhere, hears of the wish by itself.
+            let running = unless_held(app.take_up(owner, &voice, turn).await)?;
             Ok((running, voice))
         });
         let (running, voice) = told.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))?;
@@ -153,6 +166,7 @@ impl App {
             conversation: Uuid::nil(),
             next,
             read: VecDeque::new(),
+            seen: Seen::Nothing,
             running,
             // Before anything is read: what happens in between is seen twice, not missed.
             listener: self.store.hints().subscribe(owner),
@@ -182,6 +196,19 @@ impl Follower {
             if self.app.drain.has_begun() || Instant::now() >= self.until {
                 return Some(self.end(Next::Handover(self.next)));
             }
+            match std::mem::replace(&mut self.seen, Seen::Nothing) {
+                Seen::Nothing => {}
+                Seen::Open(head) => {
+                    if let Some(end) = self.wait(head).await {
+                        return Some(self.end(end));
+                    }
+                    continue;
+                }
+                Seen::Over => {
+                    self.is_over = true;
+                    return None;
+                }
+            }
             let Followed { conversation, events, is_open, head, .. } =
                 match self.app.store.follow(self.owner, self.turn, self.next).await {
                     Ok(Some(followed)) => followed,
@@ -189,17 +216,8 @@ impl Follower {
                     Err(error) => return Some(self.end(Next::Failed(error.into()))),
                 };
             self.conversation = conversation;
-            if !events.is_empty() {
-                self.read = events.into();
-                continue;
-            }
-            if !is_open {
-                self.is_over = true;
-                return None;
-            }
-            if let Some(end) = self.wait(head).await {
-                return Some(self.end(end));
-            }
+            self.read = events.into();
+            self.seen = if is_open { Seen::Open(head) } else { Seen::Over };
         }
     }
 

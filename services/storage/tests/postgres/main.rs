@@ -4,6 +4,7 @@
 
 mod bouncer;
 mod cancel;
+mod copying;
 mod inspection;
 mod migrations;
 mod recovery;

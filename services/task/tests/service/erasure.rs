@@ -36,7 +36,7 @@ async fn r_041_what_was_erased_is_gone_for_good_and_can_not_be_written_again() {
         world.restart().await;
     }
     assert_eq!(world.user(2).get(&kept.id).await.unwrap(), kept);
-    assert_eq!(world.rows(), [("changes", 1), ("heads", 2), ("labels", 0), ("requests", 0), ("tasks", 1)]);
+    assert_eq!(world.rows().await, [("changes", 1), ("heads", 2), ("labels", 0), ("requests", 0), ("tasks", 1)]);
 }
 
 #[tokio::test]

@@ -5,51 +5,13 @@
 mod batches;
 mod erasure;
 mod housekeeping;
+mod requests;
 mod tasks;
 mod undo;
 mod watch;
 mod world;
 
-use errand_proto::{
-    google::rpc,
-    status::error_info,
-    task::{CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, Task, UndeleteTaskRequest, UpdateTaskRequest},
-};
-use prost::Message;
-use prost_types::FieldMask;
-use tonic::{Code, Status};
+use requests::{complete, delete, refusal, titled, undelete, update, violations};
 
-fn titled(title: &str) -> CreateTaskRequest {
-    CreateTaskRequest { task: Some(Task { title: title.to_owned(), ..Default::default() }), ..Default::default() }
-}
-
-fn update(task: Task, paths: &[&str]) -> UpdateTaskRequest {
-    let update_mask = Some(FieldMask { paths: paths.iter().map(ToString::to_string).collect() });
-    UpdateTaskRequest { task: Some(task), update_mask, ..Default::default() }
-}
-
-fn complete(task: &Task) -> CompleteTaskRequest {
-    CompleteTaskRequest { task_id: task.id.clone(), ..Default::default() }
-}
-
-fn delete(task: &Task) -> DeleteTaskRequest {
-    DeleteTaskRequest { task_id: task.id.clone(), ..Default::default() }
-}
-
-fn undelete(task: &Task) -> UndeleteTaskRequest {
-    UndeleteTaskRequest { task_id: task.id.clone(), ..Default::default() }
-}
-
-fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
-    let status = answer.unwrap_err();
-    (status.code(), error_info(&status).unwrap().reason)
-}
-
-fn violations<T: std::fmt::Debug>(answer: Result<T, Status>) -> Vec<(String, String)> {
-    let status = answer.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-    let details = rpc::Status::decode(status.details()).unwrap().details;
-    let bad = details.iter().find(|any| any.type_url.ends_with("BadRequest")).unwrap();
-    let bad = rpc::BadRequest::decode(bad.value.as_slice()).unwrap();
-    bad.field_violations.into_iter().map(|violation| (violation.field, violation.reason)).collect()
-}
+/// Whether tasks are kept in PostgreSQL.
+const ON_A_SERVER: bool = false;

@@ -347,3 +347,38 @@ async fn r_033_a_token_for_reading_can_not_write() {
     let request = GetTaskRequest { task_id: "01890000-0000-7000-8000-00000000000a".into() };
     assert_eq!(refusal(reader.get(&request.task_id).await).1, "TASK_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn r_047_no_text_with_u_0000_reaches_a_store() {
+    let world = World::new().await;
+    let user = world.user(1);
+    let made = user.create(titled("x")).await.unwrap();
+    let bad = || "a\0b".to_owned();
+    let invalid = |path: &str| [(path.to_owned(), "INVALID_FORMAT".to_owned())];
+    let parts = [
+        ("title", Task { title: bad(), ..Default::default() }),
+        ("description", Task { title: "x".into(), description: bad(), ..Default::default() }),
+        ("labels[1]", Task { title: "x".into(), labels: vec!["home".into(), bad()], ..Default::default() }),
+    ];
+    for (field, task) in parts {
+        let create = CreateTaskRequest { task: Some(task.clone()), ..Default::default() };
+        assert_eq!(violations(user.create(create).await), invalid(&format!("task.{field}")));
+        let changed = Task { id: made.id.clone(), ..task };
+        let answer = user.update(update(changed, &["title", "description", "labels"])).await;
+        assert_eq!(violations(answer), invalid(&format!("task.{field}")));
+    }
+    let named = CreateTaskRequest { request_id: bad(), ..titled("x") };
+    assert_eq!(violations(user.create(named).await), invalid("requestId"));
+    let labelled = ListTasksRequest { label: bad(), ..Default::default() };
+    assert_eq!(violations(user.list(labelled).await), invalid("label"));
+    for text in [bad(), "\0".to_owned()] {
+        // Compared or searched here, and never sent to a store.
+        let searched = ListTasksRequest { query: text.clone(), ..Default::default() };
+        assert_eq!(user.list(searched).await.unwrap().tasks, []);
+        let stale = CompleteTaskRequest { etag: text.clone(), ..complete(&made) };
+        assert_eq!(refusal(user.complete(stale).await), (Code::Aborted, "ETAG_MISMATCH".to_owned()));
+        let unknown = ListTasksRequest { page_token: text.clone(), ..Default::default() };
+        assert_eq!(refusal(user.list(unknown).await), (Code::InvalidArgument, "PAGE_TOKEN_INVALID".to_owned()));
+    }
+    assert_eq!(list(&user, ListTasksRequest::default()).await, [made]);
+}

@@ -29,11 +29,11 @@ async fn try_watch(user: &User, cursor: &str) -> Result<Stream, Status> {
     Ok(user.client().watch_tasks(request).await?.into_inner())
 }
 
-async fn watch(user: &User, cursor: &str) -> Stream {
+pub(crate) async fn watch(user: &User, cursor: &str) -> Stream {
     try_watch(user, cursor).await.unwrap()
 }
 
-async fn next(stream: &mut Stream) -> Change {
+pub(crate) async fn next(stream: &mut Stream) -> Change {
     match stream.next().await.unwrap().unwrap().event.unwrap() {
         Event::Change(change) => change,
         Event::Handover(handover) => panic!("{handover:?}"),
@@ -52,7 +52,7 @@ async fn changes(user: &User, cursor: &str, page_size: i32) -> Result<ListChange
     Ok(user.client().list_changes(user.signed(request)).await?.into_inner())
 }
 
-fn title(change: &Change) -> &str {
+pub(crate) fn title(change: &Change) -> &str {
     change.after.as_ref().map_or("", |task| task.title.as_str())
 }
 

@@ -1,4 +1,4 @@
-//! A task service on a fresh file, and users who hold real tokens.
+//! A task service on a fresh file or database, and users who hold real tokens.
 
 use std::sync::Arc;
 
@@ -12,25 +12,35 @@ use errand_chassis::{
     token::{self, Claims, Verifier},
     upstream::Upstream,
 };
+use errand_cluster::{Cluster, Database};
 use errand_proto::task::{
     CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
     ReopenTaskRequest, Task, UndeleteTaskRequest, UpdateTaskRequest, task_service_client::TaskServiceClient,
 };
-use errand_storage::Place;
+use errand_storage::{Place, postgres::Settings};
 use errand_task::{Config, Dependencies, Role, SCHEMA};
 use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tonic::{Request, Status};
 use uuid::Uuid;
+
+use crate::ON_A_SERVER;
 
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) drain: Drain,
     keys: KeySet,
     signer: EncodingKey,
-    folder: TempDir,
-    role: Role,
+    pub(crate) home: Home,
+    pub(crate) role: Role,
+}
+
+/// Where its tasks are.
+pub(crate) enum Home {
+    File(TempDir),
+    Server(Database),
 }
 
 /// A signed-in user.
@@ -48,27 +58,40 @@ impl World {
         let keys = KeySet::empty();
         keys.publish(&[PublicKey { kid: "k".to_owned(), x: point[1..33].to_vec(), y: point[33..65].to_vec() }]);
         let signer = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
-        let folder = tempfile::tempdir().unwrap();
-        errand_storage::migrate::up(&folder.path().join("task.db"), SCHEMA.sqlite).unwrap();
+        let home = Home::new().await;
         let drain = Drain::new();
-        let role = open(&folder, &clock, &drain).await;
-        Self { clock, drain, keys, signer, folder, role }
+        let role = open(home.place(), &clock, &drain).await;
+        Self { clock, drain, keys, signer, home, role }
     }
 
     /// Closes the service and opens it again.
     pub(crate) async fn restart(&mut self) {
         self.role.close().await;
         self.drain = Drain::new();
-        self.role = open(&self.folder, &self.clock, &self.drain).await;
+        self.role = open(self.home.place(), &self.clock, &self.drain).await;
     }
 
     /// How many rows each table has.
-    pub(crate) fn rows(&self) -> [(&'static str, i64); 5] {
-        let file = rusqlite::Connection::open(self.folder.path().join("task.db")).unwrap();
-        ["changes", "heads", "labels", "requests", "tasks"].map(|table| {
-            let sql = format!("SELECT count(*) FROM {table}");
-            (table, file.query_row(&sql, [], |row| row.get(0)).unwrap())
-        })
+    pub(crate) async fn rows(&self) -> [(&'static str, i64); 5] {
+        let tables = ["changes", "heads", "labels", "requests", "tasks"];
+        match &self.home {
+            Home::File(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join("task.db")).unwrap();
+                tables.map(|table| {
+                    let sql = format!("SELECT count(*) FROM {table}");
+                    (table, file.query_row(&sql, [], |row| row.get(0)).unwrap())
+                })
+            }
+            Home::Server(database) => {
+                let mut all = PgConnection::connect(&database.url("postgres")).await.unwrap();
+                let sql = "SELECT ARRAY[(SELECT count(*) FROM task.changes), (SELECT count(*) FROM task.heads),
+                    (SELECT count(*) FROM task.labels), (SELECT count(*) FROM task.requests),
+                    (SELECT count(*) FROM task.tasks)]";
+                let counts: Vec<i64> = sqlx::query_scalar(sql).fetch_one(&mut all).await.unwrap();
+                let mut counts = counts.into_iter();
+                tables.map(|table| (table, counts.next().unwrap()))
+            }
+        }
     }
 
     /// Lets go of what is too old.
@@ -86,6 +109,11 @@ impl World {
     }
 
     pub(crate) fn user_with(&self, number: u128, scope: &str) -> User {
+        self.user_of(&self.role, number, scope)
+    }
+
+    /// A user who calls one of several replicas.
+    pub(crate) fn user_of(&self, role: &Role, number: u128, scope: &str) -> User {
         let now = self.clock.now().as_second();
         let claims = Claims {
             iss: token::ISSUER.to_owned(),
@@ -103,15 +131,37 @@ impl World {
             Header { typ: Some(token::TYPE.to_owned()), kid: Some("k".to_owned()), ..Header::new(Algorithm::ES256) };
         let raw = jsonwebtoken::encode(&header, &claims, &self.signer).unwrap();
         let verifier = Arc::new(Verifier::new(self.keys.clone(), self.clock.clone()));
-        let role = server::role(self.role.routes(), verifier, self.clock.clone());
+        let role = server::role(role.routes(), verifier, self.clock.clone());
         User { client: TaskServiceClient::new(role), bearer: format!("Bearer {raw}") }
     }
 }
 
-async fn open(folder: &TempDir, clock: &Arc<ManualClock>, drain: &Drain) -> Role {
+pub(crate) async fn open(place: Place, clock: &Arc<ManualClock>, drain: &Drain) -> Role {
     let dependencies =
         Dependencies { clock: clock.clone(), secret: Secret::new(&[7; 32]).unwrap(), drain: drain.clone() };
-    errand_task::open(Place::File(folder.path().join("task.db")), dependencies, Config::default()).await.unwrap()
+    errand_task::open(place, dependencies, Config::default()).await.unwrap()
+}
+
+impl Home {
+    /// A file also where PostgreSQL should be and is not installed.
+    async fn new() -> Self {
+        if let Some(cluster) = ON_A_SERVER.then(Cluster::shared).flatten() {
+            let database = cluster.database();
+            let settings = Settings::new(database.url("errand_migrate").into());
+            errand_storage::postgres::migrate::up(&settings, &SCHEMA).await.unwrap();
+            return Self::Server(database);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        errand_storage::migrate::up(&folder.path().join("task.db"), SCHEMA.sqlite).unwrap();
+        Self::File(folder)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::File(folder) => Place::File(folder.path().join("task.db")),
+            Self::Server(database) => Place::Server(Settings::new(database.url("errand_task").into())),
+        }
+    }
 }
 
 impl User {

@@ -8,5 +8,7 @@ type Room = super::world::Room<true>;
 mod accounts;
 #[path = "deletion.rs"]
 mod deletion;
+#[path = "operators.rs"]
+mod operators;
 #[path = "sessions.rs"]
 mod sessions;

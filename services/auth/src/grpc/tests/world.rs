@@ -25,7 +25,7 @@ pub(super) use errand_storage::{Place, postgres::Settings};
 pub(super) use jiff::SignedDuration;
 pub(super) use prost::Message;
 pub(super) use rusqlite::types::ValueRef;
-pub(super) use secrecy::SecretString;
+pub(super) use secrecy::{ExposeSecret, SecretString};
 pub(super) use tonic::{Code, Request, Response, Status};
 
 pub(super) use crate::{Config, Dependencies, MIGRATIONS, Role, store::postgres::tests::migrated};

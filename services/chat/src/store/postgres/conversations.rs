@@ -228,3 +228,14 @@ pub(super) fn message(row: &PgRow, owner: UserId) -> Result<(Seq, Message), Erro
 fn limit(size: usize) -> i64 {
     count(size).saturating_add(1)
 }
+
+/// The reads, to be explained.
+#[cfg(test)]
+pub(super) fn reads(owner: UserId, id: Uuid) -> Vec<(&'static str, Statement)> {
+    let explain = |sql: &'static str| Statement::new("explain", super::explained(sql)).bind(owner.to_string());
+    vec![
+        (GET, explain(GET).bind(id)),
+        (LIST, explain(LIST).bind(Seq::MAX).bind(21_i64)),
+        (MESSAGES, explain(MESSAGES).bind(id).bind(0_i64).bind(21_i64).bind(20_i64).bind(1000_i64)),
+    ]
+}

@@ -307,4 +307,9 @@ fn parsed<T: DeserializeOwned>(table: &'static str, column: &'static str, key: &
 }
 
 #[cfg(test)]
+fn explained(sql: &'static str) -> &'static str {
+    format!("EXPLAIN (COSTS OFF) {sql}").leak()
+}
+
+#[cfg(test)]
 mod tests;

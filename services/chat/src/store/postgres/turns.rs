@@ -310,3 +310,14 @@ pub(super) fn events(row: &PgRow, owner: UserId, turn: Uuid, from: usize) -> Res
     }
     Ok(events)
 }
+
+/// The reads, to be explained.
+#[cfg(test)]
+pub(super) fn reads(owner: UserId, conversation: Uuid, turn: Uuid) -> Vec<(&'static str, Statement)> {
+    let explain = |sql: &'static str| Statement::new("explain", super::explained(sql)).bind(owner.to_string());
+    vec![
+        (TURN, explain(TURN).bind(turn).bind(0_i64)),
+        (TURN, explain(TURN).bind(turn).bind(i64::MAX)),
+        (HISTORY, explain(HISTORY).bind(conversation).bind(50_i64).bind(5_i64).bind(1000_i64)),
+    ]
+}

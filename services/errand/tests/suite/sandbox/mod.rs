@@ -49,7 +49,10 @@ impl Sandbox {
     }
 
     pub(crate) fn with(environment: &[(&str, &str)]) -> Self {
-        let ground = Ground::new();
+        Self::on(Ground::new(), environment)
+    }
+
+    pub(crate) fn on(ground: Ground, environment: &[(&str, &str)]) -> Self {
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (processes, address) = ground.start(&environment);

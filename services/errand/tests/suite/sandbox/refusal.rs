@@ -1,5 +1,7 @@
 //! What an error says, read as a client would.
 
+use std::time::Duration;
+
 use errand_proto::google::rpc;
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -11,7 +13,8 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     pub(crate) fields: Vec<String>,
     pub(crate) request_id: String,
-    pub(crate) retry_after: bool,
+    /// How long the server asks to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// What an error said. Fails the test when it is one that no client may ever see.
@@ -25,7 +28,7 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal 
         reason: String::new(),
         fields: vec![],
         request_id: String::new(),
-        retry_after: false,
+        retry_after: None,
     };
     for detail in decoded.details {
         let value = detail.value.as_slice();
@@ -41,7 +44,10 @@ pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> Refusal 
                 refusal.fields = bad.field_violations.into_iter().map(|violation| violation.field).collect();
             }
             "RequestInfo" => refusal.request_id = rpc::RequestInfo::decode(value).unwrap().request_id,
-            "RetryInfo" => refusal.retry_after = true,
+            "RetryInfo" => {
+                let delay = rpc::RetryInfo::decode(value).unwrap().retry_delay.unwrap_or_default();
+                refusal.retry_after = Some(delay.try_into().unwrap());
+            }
             _ => {}
         }
     }
