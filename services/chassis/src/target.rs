@@ -3,7 +3,7 @@
 //! One name may stand for many addresses, and a list for many names: calls are spread over all of
 //! them. What a name stands for is asked again and again, so that replicas may come and go.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::{IpAddr, SocketAddr}, path::PathBuf, str::FromStr};
 
 /// The longest list that is taken.
 const MOST: usize = 64;
@@ -31,6 +31,12 @@ impl Targets {
     /// One by one.
     pub fn iter(&self) -> impl Iterator<Item = &Target> {
         self.0.iter()
+    }
+}
+
+impl From<SocketAddr> for Targets {
+    fn from(address: SocketAddr) -> Self {
+        Self(vec![Target::Host { host: address.ip().to_string(), port: address.port() }])
     }
 }
 

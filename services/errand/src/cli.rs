@@ -17,7 +17,7 @@ use crate::{
     roles::Role,
 };
 
-/// Accounts, tasks and a chat assistant over gRPC and gRPC-Web, in one process.
+/// Accounts, tasks and a chat assistant over gRPC and gRPC-Web, in one process or in several.
 #[derive(Debug, Parser)]
 #[command(name = "errand", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Without a command, errand serves everything. Each setting is also a variable (ERRAND_…) \
@@ -31,9 +31,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve accounts, tasks and the assistant on one port (the default)
+    /// Serve accounts, tasks and the assistant on one port (the default), or some roles of them
     Serve {
-        /// A role to serve by itself
+        /// The roles to serve, of auth, task, chat and gateway; the others are called where their targets say
         roles: Vec<Role>,
     },
     /// Bring the data to this version's schema, or show which steps it has
@@ -47,6 +47,15 @@ enum Command {
     Keys {
         #[command(subcommand)]
         action: Keys,
+    },
+    /// Look whether a database, its roles and its policies are as they should be, and the peers there
+    Doctor,
+    /// Copy everything from one database to another
+    Copy(Copying),
+    /// Accounts, for who operates the service
+    Users {
+        #[command(subcommand)]
+        action: Users,
     },
     /// The configuration
     Config {
@@ -72,6 +81,8 @@ pub(crate) enum Migrate {
     Up,
     /// Show which steps were applied
     Status,
+    /// Show the statements of the missing steps
+    Plan,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -80,6 +91,43 @@ pub(crate) enum Keys {
     List,
     /// Make a new key; it signs once every verifier had time to learn it
     Rotate,
+}
+
+/// From where to where. A place is `sqlite:/folder` or a URL such as `postgres://user:password@host/database`.
+#[derive(Debug, Args)]
+pub(crate) struct Copying {
+    /// What to read: sqlite:/folder or postgres://…
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: String,
+    /// What to write, migrated and without accounts: sqlite:/folder or postgres://…
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Users {
+    /// Show the accounts
+    List,
+    /// Keep an account from signing in, and end its sessions
+    Disable {
+        /// The account's address or id
+        user: String,
+    },
+    /// Let an account sign in again
+    Enable {
+        /// The account's address or id
+        user: String,
+    },
+    /// Give an account a new password, which is printed once, and end its sessions
+    ResetPassword {
+        /// The account's address or id
+        user: String,
+    },
+    /// Make accounts from a file with one JSON object a line
+    Import {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -93,7 +141,8 @@ enum Configuration {
 /// Where a running server is.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// Where the server listens, such as http://127.0.0.1:8080; by default where `serve` would
+    /// Where the server listens, such as http://127.0.0.1:8080, https://… or unix:/path; by default where
+    /// `serve` would
     #[arg(long)]
     pub(crate) url: Option<String>,
 }
@@ -122,12 +171,51 @@ struct Settings {
     /// Where the data is [default: ~/.local/share/errand]
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Where to listen, an address with port (0 for a free one) or unix:/path [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Serve without TLS beyond this machine
     #[arg(long, global = true)]
     plaintext: bool,
+    /// Serve with TLS: the certificates (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Their key (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Let in only who shows a certificate of these (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Where auth is when it runs apart [default: 127.0.0.1:50051]
+    #[arg(long, global = true, value_name = "TARGETS")]
+    auth_target: Option<String>,
+    /// Where task is [default: 127.0.0.1:50052]
+    #[arg(long, global = true, value_name = "TARGETS")]
+    task_target: Option<String>,
+    /// Where chat is [default: 127.0.0.1:50053]
+    #[arg(long, global = true, value_name = "TARGETS")]
+    chat_target: Option<String>,
+    /// Call the other roles with TLS, and trust these (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    peer_tls_ca: Option<PathBuf>,
+    /// The certificates to show them (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    peer_tls_cert: Option<PathBuf>,
+    /// Their key (PEM)
+    #[arg(long, global = true, value_name = "FILE")]
+    peer_tls_key: Option<PathBuf>,
+    /// Whether the database is reached through a pooler in transaction mode [default: false]
+    #[arg(long, global = true, value_name = "BOOL")]
+    database_pooler: Option<String>,
+    /// Connections to the database, for each service [default: 10]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    database_connections: Option<String>,
+    /// How long a call waits for one [default: 3s]
+    #[arg(long, global = true, value_name = "TIME")]
+    database_acquire_timeout: Option<String>,
+    /// Wait for the database and its schema, 30s unless a time is given [default: not at all]
+    #[arg(long, global = true, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s")]
+    wait_for_migrations: Option<String>,
     /// Browser origins that may call, with commas between, or * [default: pages of this machine]
     #[arg(long, global = true, value_name = "ORIGINS")]
     allowed_origins: Option<String>,
@@ -149,6 +237,9 @@ struct Settings {
     /// Concurrent calls of one connection [default: 100]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_streams: Option<String>,
+    /// After how long a connection is asked to end [default: 30m between roles]
+    #[arg(long, global = true, value_name = "TIME")]
+    connection_age: Option<String>,
     /// Answers that the assistant works on at a time [default: 256]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_turns: Option<String>,
@@ -218,17 +309,18 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, environment: &d
 impl Cli {
     fn execute(self, environment: &dyn Environment) -> Result<(), Failure> {
         let command = self.command.unwrap_or(Command::Serve { roles: Vec::new() });
-        match &command {
-            Command::Serve { roles } if !roles.is_empty() => return Err(commands::serve::alone(roles)),
-            Command::Version { json } => return commands::version::run(*json),
-            _ => {}
+        if let Command::Version { json } = command {
+            return commands::version::run(json);
         }
         let config = Config::load(environment, self.settings.into_flags()).map_err(|faults| refused(&faults))?;
         match command {
-            Command::Serve { .. } => commands::serve::run(&config),
+            Command::Serve { roles } => commands::serve::run(&config, &roles),
             Command::Migrate { action } => commands::migrate::run(&config, action.unwrap_or(Migrate::Up)),
             Command::Seed(seed) => commands::seed::run(&config, &seed),
             Command::Keys { action } => commands::keys::run(&config, action),
+            Command::Doctor => commands::doctor::run(&config),
+            Command::Copy(copy) => commands::copy::run(&config, &copy),
+            Command::Users { action } => commands::users::run(&config, &action),
             Command::Config { action: Configuration::Print } => commands::config::print(&config),
             Command::Config { action: Configuration::Check } => commands::config::check(),
             Command::Healthcheck { target } => commands::healthcheck::run(&config, &target),
@@ -237,7 +329,8 @@ impl Cli {
     }
 }
 
-fn refused(faults: &[String]) -> Failure {
+/// A configuration that is wrong or lacks something.
+pub(crate) fn refused(faults: &[String]) -> Failure {
     let message = match faults {
         [only] => format!("the configuration is wrong: {only}"),
         several => format!("the configuration is wrong in {} places:\n  {}", several.len(), several.join("\n  ")),
@@ -255,6 +348,20 @@ impl Settings {
             ("ERRAND_DATA_DIR", path(self.data_dir)),
             ("ERRAND_LISTEN", self.listen),
             ("ERRAND_PLAINTEXT", self.plaintext.then(|| true.to_string())),
+            ("ERRAND_TLS_CERT", path(self.tls_cert)),
+            ("ERRAND_TLS_KEY", path(self.tls_key)),
+            ("ERRAND_TLS_CLIENT_CA", path(self.tls_client_ca)),
+            ("ERRAND_AUTH_TARGET", self.auth_target),
+            ("ERRAND_TASK_TARGET", self.task_target),
+            ("ERRAND_CHAT_TARGET", self.chat_target),
+            ("ERRAND_PEER_TLS_CA", path(self.peer_tls_ca)),
+            ("ERRAND_PEER_TLS_CERT", path(self.peer_tls_cert)),
+            ("ERRAND_PEER_TLS_KEY", path(self.peer_tls_key)),
+            ("ERRAND_DATABASE_POOLER", self.database_pooler),
+            ("ERRAND_DATABASE_CONNECTIONS", self.database_connections),
+            ("ERRAND_DATABASE_ACQUIRE_TIMEOUT", self.database_acquire_timeout),
+            ("ERRAND_WAIT_FOR_MIGRATIONS", self.wait_for_migrations),
+            ("ERRAND_CONNECTION_AGE", self.connection_age),
             ("ERRAND_ALLOWED_ORIGINS", self.allowed_origins),
             ("ERRAND_TRUSTED_PROXIES", self.trusted_proxies),
             ("ERRAND_REFLECTION", self.reflection),

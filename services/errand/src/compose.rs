@@ -1,7 +1,12 @@
-//! Wires the suite: three services on one data folder, the edge in front, health and reflection.
+//! Wires the roles of this process: services on their ground, what calls them in front, health and
+//! reflection beside them.
 //!
-//! Peers call each other through the same stack that a network caller meets, token check included,
-//! without a socket. Nothing is decided here.
+//! A role that is here is called through the same stack that a network caller meets, token check
+//! included, without a socket; one that is elsewhere over the network. Who calls can not tell. Nothing
+//! is decided here.
+
+mod front;
+mod services;
 
 use std::sync::Arc;
 
@@ -10,87 +15,95 @@ use errand_chassis::{
     drain::Drain,
     health::Health,
     jwks::KeySet,
-    secret::Secret,
     server::{self, Routes},
     token::Verifier,
-    upstream::Upstream,
+    upstream::{self, Upstream},
 };
-use errand_chat::model::planner::Planner;
-use errand_gateway::Upstreams;
 use errand_proto::{auth::auth_service_server, chat::chat_service_server, task::task_service_server};
-use errand_storage::{Place, Ready};
 
 use crate::{
     cli::{Failure, Kind},
     config::Config,
-    data::Folder,
+    ground::Ground,
+    roles::Role,
 };
+use services::Services;
 
 /// Everything that runs in this process.
 pub(crate) struct Suite {
-    auth: errand_auth::Role,
-    task: errand_task::Role,
-    chat: errand_chat::Role,
+    services: Services,
+    keys: KeySet,
     health: Health,
     drain: Drain,
-    edge: Upstream,
+    front: Upstream,
+}
+
+/// A service as the others call it.
+#[derive(Clone)]
+struct Peer {
+    /// Its full name.
+    name: &'static str,
+    call: Upstream,
+}
+
+/// What everything is wired with.
+struct Wiring<'a> {
+    config: &'a Config,
+    clock: Arc<dyn Clock>,
+    drain: Drain,
+    keys: KeySet,
+    verifier: Arc<Verifier>,
 }
 
 impl Suite {
-    /// Opens the services on their files and puts the edge in front of them.
-    pub(crate) async fn open(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = KeySet::empty();
-        let verifier = Arc::new(Verifier::new(keys.clone(), clock.clone()));
-        let role = |routes: Routes| {
-            let names: Vec<_> = routes.names().collect();
-            (names, server::role(routes, verifier.clone(), clock.clone()))
-        };
-
+    /// Opens the services that are here, finds those that are not, and puts what faces callers in front.
+    pub(crate) async fn open(config: &Config, roles: &[Role], ground: &Ground) -> Result<Self, Failure> {
+        let here = |role: Role| roles.contains(&role);
+        let tls = config.peers.client().map_err(|error| misconfigured(&error))?;
         let drain = Drain::new();
-        let dependencies =
-            errand_task::Dependencies { clock: clock.clone(), secret: secret.clone(), drain: drain.clone() };
-        let place = Place::File(folder.database("task"));
-        let task = errand_task::open(place, dependencies, errand_task::Config::default()).await;
-        let task = task.map_err(|error| failed("task", &error))?;
-        tokio::spawn(task.clone().keep_house());
-        let task_role = role(task.routes());
-
-        let dependencies = errand_chat::Dependencies {
-            clock: clock.clone(),
-            secret: secret.clone(),
-            task: task_role.1.clone(),
-            model: Arc::new(Planner),
-            drain: drain.clone(),
+        let remote = |service: Role| {
+            let settings = upstream::Settings { drain: drain.clone(), ..upstream::Settings::default() };
+            let targets = config.peers.target(service).cloned();
+            let targets = targets.ok_or_else(|| Failure::new(Kind::Failed, format!("{service} has no target")))?;
+            Ok(Peer { name: full_name(service), call: upstream::remote(targets, tls.clone(), settings) })
         };
-        let place = Place::File(folder.database("chat"));
-        let chat = errand_chat::open(place, dependencies, config.limits.chat()).await;
-        let chat = chat.map_err(|error| failed("chat", &error))?;
-        tokio::spawn(chat.clone().keep_house());
-        let chat_role = role(chat.routes());
 
-        // Last, because it goes on at once with what was left to erase.
-        let holders = [&task_role, &chat_role];
-        let erase = holders.into_iter().flat_map(|(names, role)| names.iter().map(|name| (*name, role.clone())));
-        let dependencies =
-            errand_auth::Dependencies { clock: clock.clone(), secret: secret.clone(), keys, erase: erase.collect() };
-        let auth = errand_auth::open(Place::File(folder.database("auth")), dependencies, config.auth.service()).await;
-        let auth = auth.map_err(|error| failed("auth", &error))?;
+        let far_auth = if here(Role::Auth) { None } else { Some(remote(Role::Auth)?) };
+        let keys = far_auth.as_ref().map_or_else(KeySet::empty, |auth| KeySet::fetched(auth.call.clone()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let verifier = Arc::new(Verifier::new(keys.clone(), clock.clone()));
+        let wiring = Wiring { config, clock, drain: drain.clone(), keys, verifier };
 
-        let roles = [role(auth.routes()), task_role, chat_role];
-        let names: Vec<_> = roles.iter().flat_map(|(names, _)| names.iter().copied()).collect();
-        let health = Health::new(&names);
-        let standard = role(standard(&health, config.server.reflection)?);
-        let upstreams = roles.into_iter().chain([standard]).fold(Upstreams::new(), |upstreams, (names, role)| {
-            names.into_iter().fold(upstreams, |upstreams, name| upstreams.add(name, role.clone()))
-        });
-        let edge = errand_gateway::edge(config.server.edge(), upstreams, verifier, clock, health.clone());
-        Ok(Self { auth, task, chat, health, drain, edge })
+        let mut services = Services::default();
+        let mut peers = Vec::new();
+        if here(Role::Task) {
+            let task = services.task.insert(wiring.task(ground).await?);
+            peers.push(wiring.peer(Role::Task, task.routes()));
+        } else {
+            peers.push(remote(Role::Task)?);
+        }
+        if here(Role::Chat) {
+            let task = peers[0].call.clone();
+            let chat = services.chat.insert(wiring.chat(ground, task).await?);
+            peers.push(wiring.peer(Role::Chat, chat.routes()));
+        } else if here(Role::Auth) || here(Role::Gateway) {
+            peers.push(remote(Role::Chat)?);
+        }
+        match far_auth {
+            Some(auth) => peers.push(auth),
+            None => {
+                // Last, because it goes on at once with what was left to erase.
+                let auth = services.auth.insert(wiring.auth(ground, &peers).await?);
+                peers.push(wiring.peer(Role::Auth, auth.routes()));
+            }
+        }
+        let (health, front) = wiring.front(roles, peers)?;
+        Ok(Self { services, keys: wiring.keys, health, drain, front })
     }
 
     /// What the network calls.
-    pub(crate) fn edge(&self) -> Upstream {
-        self.edge.clone()
+    pub(crate) fn front(&self) -> Upstream {
+        self.front.clone()
     }
 
     /// Who serves.
@@ -98,22 +111,28 @@ impl Suite {
         &self.health
     }
 
-    /// Keeps health true: a service whose disk is full is not serving until there is room again. To be
-    /// spawned, and ended before the suite is.
-    pub(crate) fn follow_disks(&self) -> impl Future<Output = ()> + use<> {
-        let follow = |mut ready: Ready, service| {
-            let health = self.health.clone();
-            async move {
-                loop {
-                    health.set(service, ready.changed().await);
-                }
-            }
-        };
-        let auth = follow(self.auth.ready(), auth_service_server::SERVICE_NAME);
-        let task = follow(self.task.ready(), task_service_server::SERVICE_NAME);
-        let chat = follow(self.chat.ready(), chat_service_server::SERVICE_NAME);
+    /// Keeps health true: nothing serves before there are keys to verify tokens with, and a service
+    /// whose database takes no writes does not. To be spawned, and ended before the suite is.
+    pub(crate) fn follow(&self) -> impl Future<Output = ()> + use<> {
+        let readies = self.services.ready();
+        let (keys, health) = (self.keys.clone(), self.health.clone());
         async move {
-            tokio::join!(auth, task, chat);
+            keys.loaded().await;
+            health.set_all(true);
+            let mut following = tokio::task::JoinSet::new();
+            for (service, mut ready) in readies {
+                let health = health.clone();
+                following.spawn(async move {
+                    let mut serves = ready.takes_writes();
+                    loop {
+                        health.set(full_name(service), serves);
+                        serves = ready.changed().await;
+                    }
+                });
+            }
+            while following.join_next().await.is_some() {}
+            // Without services there is nothing that could change.
+            std::future::pending().await
         }
     }
 
@@ -124,40 +143,42 @@ impl Suite {
 
     /// Ends the services, callers before those they call.
     pub(crate) async fn close(&self) {
-        self.auth.close().await;
-        self.chat.close().await;
-        self.task.close().await;
+        self.services.close().await;
     }
 }
 
-/// What every gRPC server offers: health, and reflection unless it is switched off.
-fn standard(health: &Health, reflection: bool) -> Result<Routes, Failure> {
-    use tonic_reflection::{pb, server::Builder};
-
-    let routes = Routes::new().add(health.server());
-    if !reflection {
-        return Ok(routes);
+impl Wiring<'_> {
+    fn stack(&self, routes: Routes) -> Upstream {
+        server::role(routes, self.verifier.clone(), self.clock.clone())
     }
-    let contracts = || {
-        Builder::configure()
-            .register_encoded_file_descriptor_set(errand_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(pb::v1::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(pb::v1alpha::FILE_DESCRIPTOR_SET)
-            .include_reflection_service(false)
-    };
-    let v1 = contracts().build_v1().map_err(|error| failed("reflection", &error))?;
-    let v1alpha = contracts().build_v1alpha().map_err(|error| failed("reflection", &error))?;
-    Ok(routes.add(v1).add(v1alpha))
+
+    /// A service that is here.
+    fn peer(&self, service: Role, routes: Routes) -> Peer {
+        Peer { name: full_name(service), call: self.stack(routes) }
+    }
+}
+
+/// The full name of a service's contract; the gateway has none.
+const fn full_name(service: Role) -> &'static str {
+    match service {
+        Role::Auth => auth_service_server::SERVICE_NAME,
+        Role::Task => task_service_server::SERVICE_NAME,
+        Role::Chat => chat_service_server::SERVICE_NAME,
+        Role::Gateway => "",
+    }
 }
 
 /// A part that does not start, with every cause, because the sentence on top seldom is the reason.
-fn failed(part: &str, error: &dyn std::error::Error) -> Failure {
-    let mut message = format!("{part} can not start: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    Failure::new(Kind::Failed, message)
+fn failed(part: impl std::fmt::Display, kind: Kind, error: &dyn std::error::Error) -> Failure {
+    Failure::new(kind, format!("{part} can not start: {}", causes(error)))
+}
+
+/// Certificates that can not be used.
+pub(crate) fn misconfigured(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Kind::Configuration, format!("TLS: {}", causes(error)))
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

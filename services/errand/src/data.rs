@@ -41,11 +41,6 @@ impl<'a> Folder<'a> {
         Self { path: &settings.dir, settings }
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        self.path
-    }
-
     /// The database file of a service.
     pub(crate) fn database(&self, service: &str) -> PathBuf {
         self.path.join(format!("{service}.db"))
@@ -177,9 +172,9 @@ mod tests {
         let lock = folder.lock().unwrap();
         let secret = folder.secret_or_new(&lock).unwrap();
         assert_eq!(mode(&folder.private_database("x").unwrap()), 0o600);
-        assert_eq!(mode(folder.path()), 0o700);
-        assert_eq!(mode(&folder.path().join(SECRET)), 0o600);
-        assert_eq!(fs::read_to_string(folder.path().join(SECRET)).unwrap().trim_end().len(), 64);
+        assert_eq!(mode(folder.path), 0o700);
+        assert_eq!(mode(&folder.path.join(SECRET)), 0o600);
+        assert_eq!(fs::read_to_string(folder.path.join(SECRET)).unwrap().trim_end().len(), 64);
         assert_eq!(folder.secret().unwrap().derive("x"), secret.derive("x"));
     }
 

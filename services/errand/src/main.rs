@@ -9,6 +9,7 @@ mod compose;
 mod config;
 mod console;
 mod data;
+mod ground;
 mod logs;
 mod roles;
 mod telemetry;

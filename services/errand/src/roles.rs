@@ -1,12 +1,12 @@
-//! The roles of the suite. They are data, not build variants.
-//!
-//! This version runs all of them in one process. A role by itself needs a database that several
-//! processes share; asking for one is answered with the choices and that reason.
+//! The roles of the suite. They are data, not build variants: a process serves all of them, or those
+//! that it is told to and calls the others.
 
 use std::{fmt, str::FromStr};
 
+use errand_storage::Schema;
+
 /// A part of the suite that can be served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     /// Accounts, sessions and signing keys.
     Auth,
@@ -28,6 +28,29 @@ pub(crate) struct UnknownRole(String);
 impl Role {
     /// Every role.
     pub(crate) const ALL: [Self; 4] = [Self::Auth, Self::Task, Self::Chat, Self::Gateway];
+
+    /// Those that keep something, in the order in which they are brought up.
+    pub(crate) const SERVICES: [Self; 3] = [Self::Auth, Self::Task, Self::Chat];
+
+    /// Where it listens when it runs apart and nothing else was said.
+    pub(crate) const fn port(self) -> u16 {
+        match self {
+            Self::Gateway => 8080,
+            Self::Auth => 50051,
+            Self::Task => 50052,
+            Self::Chat => 50053,
+        }
+    }
+
+    /// What it keeps; nothing for the gateway.
+    pub(crate) const fn schema(self) -> Option<&'static Schema> {
+        match self {
+            Self::Auth => Some(&errand_auth::SCHEMA),
+            Self::Task => Some(&errand_task::SCHEMA),
+            Self::Chat => Some(&errand_chat::SCHEMA),
+            Self::Gateway => None,
+        }
+    }
 
     /// Its word on the command line.
     pub(crate) const fn as_str(self) -> &'static str {

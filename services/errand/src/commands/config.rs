@@ -16,7 +16,10 @@ pub(crate) fn print(config: &Config) -> Result<(), Failure> {
             section = setting.key.0;
             _ = writeln!(text, "{gap}[{section}]");
         }
-        _ = writeln!(text, "{} = {}  # {}", setting.key.1, setting.value, setting.origin);
+        _ = match &setting.value {
+            Some(value) => writeln!(text, "{} = {value}  # {}", setting.key.1, setting.origin),
+            None => writeln!(text, "# {} is not set", setting.key.1),
+        };
     }
     console::say(text.trim_end());
     Ok(())

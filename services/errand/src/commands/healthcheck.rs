@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tonic::{Request, transport::Channel};
+use errand_chassis::upstream::Upstream;
+use tonic::Request;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::remote;
@@ -16,12 +17,12 @@ use crate::{
 pub(crate) fn run(config: &Config, target: &Target) -> Result<(), Failure> {
     let url = remote::url(config, target)?;
     remote::block_on(async {
-        let channel = remote::connect(&url).await?;
+        let channel = remote::connect(config, &url).await?;
         check(channel, &url).await
     })
 }
 
-async fn check(channel: Channel, url: &str) -> Result<(), Failure> {
+async fn check(channel: Upstream, url: &str) -> Result<(), Failure> {
     let mut request = Request::new(HealthCheckRequest::default());
     request.set_timeout(Duration::from_secs(5));
     let answer = HealthClient::new(channel).check(request).await;

@@ -1,4 +1,4 @@
-//! `errand keys`: the keys that sign access tokens, in the data folder.
+//! `errand keys`: the keys that sign access tokens, in the auth service's database.
 //!
 //! A running server reads them again and again, so it need not be stopped: a new key is published
 //! within a minute and signs ten minutes after it was made.
@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use errand_auth::keys::State;
 use errand_chassis::clock::{Clock, SystemClock};
-use errand_storage::Place;
 
 use super::remote::block_on;
 use crate::{
@@ -15,12 +14,14 @@ use crate::{
     config::Config,
     console,
     data::Folder,
+    ground,
+    roles::Role,
 };
 
 /// Runs `errand keys {list,rotate}`.
 pub(crate) fn run(config: &Config, action: Keys) -> Result<(), Failure> {
     let folder = Folder::new(&config.data);
-    let (place, secret) = (Place::File(folder.database("auth")), folder.secret()?);
+    let (place, secret) = (ground::place(config, Role::Auth), folder.secret()?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     block_on(async {
         match action {
@@ -52,9 +53,7 @@ const fn word(state: State) -> &'static str {
 
 fn failed(error: &errand_auth::Error) -> Failure {
     let kind = match error {
-        errand_auth::Error::Storage(errand_storage::Error::BehindSchema { .. } | errand_storage::Error::Busy) => {
-            Kind::NotReady
-        }
+        errand_auth::Error::Storage(error) => ground::kind(error),
         _ => Kind::Failed,
     };
     Failure::new(kind, error)

@@ -1,14 +1,22 @@
 //! A real connection to a running server, for the commands that are clients of it.
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Display, future::Future, time::Duration};
 
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
+use errand_chassis::{
+    listener::Address,
+    target::Targets,
+    tls::ClientTls,
+    upstream::{self, Upstream},
 };
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tonic::{Code, Status};
 
 use crate::{
     cli::{Failure, Kind, Target},
+    compose,
     config::Config,
 };
 
@@ -26,27 +34,54 @@ pub(crate) fn block_on<T>(client: impl Future<Output = Result<T, Failure>>) -> R
 
 /// Where the server is that the command means.
 pub(crate) fn url(config: &Config, target: &Target) -> Result<String, Failure> {
-    match &target.url {
-        Some(url) => Ok(url.trim_end_matches('/').to_owned()),
-        None if config.server.listen.port() == 0 => {
+    match (&target.url, &config.server.listen) {
+        (Some(url), _) => Ok(url.trim_end_matches('/').to_owned()),
+        (None, Some(Address::Tcp(listen))) if listen.port() == 0 => {
             Err(Failure::new(Kind::Usage, "the port is any free one: say with --url where the server listens"))
         }
-        None => Ok(config.server.local_url()),
+        (None, _) => Ok(config.local_url()),
     }
 }
 
-/// Opens the connection.
-pub(crate) async fn connect(url: &str) -> Result<Channel, Failure> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .ok()
-        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
-        .ok_or_else(|| Failure::new(Kind::Usage, format!("`{url}` is not a url such as http://127.0.0.1:8080")))?;
-    let endpoint = endpoint.connect_timeout(PATIENCE).timeout(Duration::from_secs(60));
-    endpoint.connect().await.map_err(|error| {
-        Failure::new(
-            Kind::NotReady,
-            format!("nothing answers at {url}: start `errand` there first ({})", chain(&error)),
-        )
+/// Makes sure that somebody listens, and answers what calls are made with.
+pub(crate) async fn connect(config: &Config, url: &str) -> Result<Upstream, Failure> {
+    let wrong = || {
+        let message =
+            format!("`{url}` is not a url such as http://127.0.0.1:8080, https://errand.example or unix:/path");
+        Failure::new(Kind::Usage, message)
+    };
+    let (place, tls) = match url.split_once("://") {
+        Some(("http", place)) => (with_port(place, 80), None),
+        Some(("https", place)) => (with_port(place, 443), Some(trust(config)?)),
+        _ if url.starts_with("unix:") => (url.to_owned(), None),
+        _ => return Err(wrong()),
+    };
+    let targets: Targets = place.parse().map_err(|_| wrong())?;
+    let knocked = match place.strip_prefix("unix:") {
+        Some(path) => timeout(PATIENCE, UnixStream::connect(path)).await.map(|done| done.map(drop)),
+        None => timeout(PATIENCE, TcpStream::connect(&place)).await.map(|done| done.map(drop)),
+    };
+    let silent = |why: &dyn Display| {
+        Failure::new(Kind::NotReady, format!("nothing answers at {url}: start `errand` there first ({why})"))
+    };
+    match knocked {
+        Ok(Ok(())) => Ok(upstream::remote(targets, tls, upstream::Settings::default())),
+        Ok(Err(error)) => Err(silent(&error)),
+        Err(_) => Err(silent(&"it takes too long")),
+    }
+}
+
+fn with_port(place: &str, port: u16) -> String {
+    let has_port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if has_port { place.to_owned() } else { format!("{place}:{port}") }
+}
+
+/// Whose certificates are believed.
+fn trust(config: &Config) -> Result<ClientTls, Failure> {
+    let tls = config.peers.client().map_err(|error| compose::misconfigured(&error))?;
+    tls.ok_or_else(|| {
+        let message = "https needs to know whom to trust: set ERRAND_PEER_TLS_CA to the certificates of the issuer";
+        Failure::new(Kind::Configuration, message)
     })
 }
 
@@ -58,13 +93,4 @@ pub(crate) fn refused(what: &str, status: &Status) -> Failure {
     };
     let reason = errand_proto::status::reason(status).unwrap_or_else(|| format!("{:?}", status.code()));
     Failure::new(kind, format!("{what} failed: {} ({reason})", status.message()))
-}
-
-/// The innermost cause, which says more than "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

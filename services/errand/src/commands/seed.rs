@@ -5,7 +5,10 @@
 
 use std::fmt::Write;
 
-use errand_chassis::clock::{Clock, SystemClock};
+use errand_chassis::{
+    clock::{Clock, SystemClock},
+    upstream::Upstream,
+};
 use errand_proto::{
     auth::{Credentials, LogInRequest, SignUpRequest, auth_service_client::AuthServiceClient},
     chat::{SendMessageRequest, chat_service_client::ChatServiceClient},
@@ -17,7 +20,7 @@ use errand_proto::{
 };
 use jiff::{ToSpan, Zoned, tz::TimeZone};
 use prost_types::Timestamp;
-use tonic::{Request, metadata::AsciiMetadataValue, transport::Channel};
+use tonic::{Request, metadata::AsciiMetadataValue};
 
 use super::remote::{self, refused};
 use crate::{
@@ -50,7 +53,7 @@ const MESSAGES: [&str; 3] =
 type Exchange = (&'static str, String);
 
 struct Client {
-    channel: Channel,
+    channel: Upstream,
     bearer: AsciiMetadataValue,
 }
 
@@ -61,7 +64,7 @@ pub(crate) fn run(config: &Config, seed: &Seed) -> Result<(), Failure> {
     let url = remote::url(config, &seed.target)?;
     let now = SystemClock.now().to_zoned(zone);
     remote::block_on(async {
-        let channel = remote::connect(&url).await?;
+        let channel = remote::connect(config, &url).await?;
         let (password, credentials) = enter(&channel, seed).await?;
         let client = Client::new(channel, &credentials)?;
         let story = if client.has_tasks().await? {
@@ -76,7 +79,7 @@ pub(crate) fn run(config: &Config, seed: &Seed) -> Result<(), Failure> {
 }
 
 /// Signs up, or logs in when there is such an account and its password was given.
-async fn enter(channel: &Channel, seed: &Seed) -> Result<(String, Credentials), Failure> {
+async fn enter(channel: &Upstream, seed: &Seed) -> Result<(String, Credentials), Failure> {
     let mut auth = AuthServiceClient::new(channel.clone());
     let password = match &seed.password {
         Some(password) => password.clone(),
@@ -108,7 +111,7 @@ async fn enter(channel: &Channel, seed: &Seed) -> Result<(String, Credentials), 
 // === impl Client ===
 
 impl Client {
-    fn new(channel: Channel, credentials: &Credentials) -> Result<Self, Failure> {
+    fn new(channel: Upstream, credentials: &Credentials) -> Result<Self, Failure> {
         let bearer = format!("Bearer {}", credentials.access_token);
         let mut bearer = AsciiMetadataValue::try_from(bearer).map_err(|_| incomplete("an access token"))?;
         bearer.set_sensitive(true);
@@ -188,14 +191,15 @@ fn tell(email: &str, tasks: usize, exchanges: &[Exchange]) -> String {
 }
 
 fn how_to_log_in(url: &str, seed: &Seed, password: &str) -> String {
-    let address = url.trim_start_matches("http://");
+    let address = url.split_once("://").map_or(url, |(_, address)| address);
+    let plaintext = if url.starts_with("https:") { "" } else { " -plaintext" };
     // Only a password that was made here is shown; the other one is known, and not ours to repeat.
     let password = if seed.password.is_some() { "the one that you gave" } else { password };
     let credentials = serde_json::json!({ "email": seed.email, "password": password }).to_string();
     let credentials = credentials.replace('\'', r"'\''");
     format!(
-        "log in:\n  grpcurl -plaintext -d '{credentials}' {address} errand.auth.v1.AuthService/LogIn\n\
-         and with the accessToken that it answers:\n  grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" \
+        "log in:\n  grpcurl{plaintext} -d '{credentials}' {address} errand.auth.v1.AuthService/LogIn\n\
+         and with the accessToken that it answers:\n  grpcurl{plaintext} -H \"authorization: Bearer $TOKEN\" \
          -d '{{\"content\":\"what is due this week?\"}}' {address} errand.chat.v1.ChatService/SendMessage"
     )
 }

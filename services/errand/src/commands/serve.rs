@@ -1,14 +1,16 @@
-//! `errand serve`: the whole suite in this process, on one data folder, until a signal.
+//! `errand serve`: the whole suite in this process, or some of its roles, until a signal.
 //!
 //! A signal makes health say NOT_SERVING, lets load balancers see that, then ends connections and
 //! drains; a second signal ends the process at once. Every acknowledged write is on the disk before
 //! its answer, so neither loses one.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{io, time::Duration};
 
-use errand_chassis::{secret::Secret, server};
+use errand_chassis::{
+    listener::{Address, Listener},
+    server,
+};
 use tokio::{
-    net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -16,14 +18,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::migrate;
 use crate::{
     cli::{Failure, Kind},
-    compose::Suite,
+    compose::{self, Suite},
     config::{self, Config},
     console,
-    data::Folder,
-    logs, roles,
+    ground::Ground,
+    logs,
     roles::Role,
 };
 
@@ -35,62 +36,57 @@ struct Signals {
     interrupt: Signal,
 }
 
-/// The answer to a role by itself.
-pub(crate) fn alone(roles: &[Role]) -> Failure {
-    let asked = roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let message = format!(
-        "{asked}: roles apart need PostgreSQL, which this version does not have; `errand serve` without a role serves \
-         all of them ({}) in one process",
-        roles::choices()
-    );
-    Failure::new(Kind::Usage, message)
-}
-
-/// Serves until a signal.
-pub(crate) fn run(config: &Config) -> Result<(), Failure> {
+/// Serves these roles, or without any all of them, until a signal.
+pub(crate) fn run(config: &Config, roles: &[Role]) -> Result<(), Failure> {
+    let mut roles = if roles.is_empty() { Role::ALL.to_vec() } else { roles.to_vec() };
+    roles.sort_unstable();
+    roles.dedup();
+    let is_all = roles == Role::ALL;
     // Until the very end: then the last spans are delivered.
-    let _traces = logs::start(&config.log, &config.traces, "errand")?;
-    let folder = Folder::new(&config.data);
-    folder.make()?;
-    let lock = folder.lock()?;
-    let secret = folder.secret_or_new(&lock)?;
-    for (service, step) in migrate::up(&folder)? {
-        info!(service, step = step.name, "schema step applied");
-    }
+    let name = if is_all { "errand".to_owned() } else { format!("errand-{}", words(&roles, "-")) };
+    let _traces = logs::start(&config.log, &config.traces, &name)?;
+    let ground = Ground::prepare(config, &roles)?;
     let runtime = Runtime::new().map_err(|error| Failure::new(Kind::Failed, format!("can not start: {error}")))?;
-    let outcome = runtime.block_on(serve(config, &folder, &secret));
+    let outcome = runtime.block_on(serve(config, &roles, &ground));
     runtime.shutdown_timeout(LAST_GRACE);
-    drop(lock);
+    drop(ground);
     outcome
 }
 
-async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<(), Failure> {
+async fn serve(config: &Config, roles: &[Role], ground: &Ground) -> Result<(), Failure> {
     // Before anything can be called: a signal must never find the default handler in place.
     let mut signals = Signals::new().map_err(|error| Failure::new(Kind::Failed, format!("no signals: {error}")))?;
-    let suite = Suite::open(config, folder, secret).await?;
-    let (listener, address) = bind(config.server.listen).await?;
+    let opening = async {
+        ground.reach(config.database.wait).await?;
+        Suite::open(config, roles, ground).await
+    };
+    let suite = tokio::select! {
+        suite = opening => suite?,
+        name = signals.next() => {
+            info!(signal = name, "stopped before anything was served");
+            return Ok(());
+        }
+    };
+    let (listener, address) = bind(config, roles)?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let limits = server::Limits {
-        connections: config.limits.max_connections as usize,
-        streams: config.limits.max_streams,
-        drain: config.server.drain_deadline,
-        ..server::Limits::default()
-    };
-    let mut server = tokio::spawn(server::serve(listener, suite.edge(), limits, async {
+    let limits = config.limits.connections(roles, config.server.drain_deadline);
+    let mut server = tokio::spawn(server::serve(listener, suite.front(), limits, async {
         _ = stopped.await;
     }));
-    suite.health().set_all(true);
-    let disks = tokio::spawn(suite.follow_disks());
-    console::say(welcome(address, folder.path()));
-    info!(listen = %address, data = %folder.path().display(), "serving");
+    let health = tokio::spawn(suite.follow());
+    let url = config::reachable(&address, config.tls.identity.is_some());
+    let folder = ground.has_folder().then(|| format!("\ndata in {}", config.data.dir.display())).unwrap_or_default();
+    console::say(welcome(roles, &url, &folder));
+    info!(listen = %address, roles = words(roles, " "), "serving");
 
     tokio::select! {
         name = signals.next() => info!(signal = name, "stopping"),
         _ = &mut server => return Err(Failure::new(Kind::Failed, "the server ended by itself")),
     }
-    // A disk that gets room again must not bring a service back that is about to stop.
-    disks.abort();
+    // A database that comes back must not bring a service back that is about to stop.
+    health.abort();
+    _ = health.await;
     suite.health().set_all(false);
     let finish = async {
         sleep(config.server.shutdown_delay).await;
@@ -107,39 +103,45 @@ async fn serve(config: &Config, folder: &Folder<'_>, secret: &Secret) -> Result<
     Ok(())
 }
 
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let bound: io::Result<_> = async {
-        let listener = TcpListener::bind(listen).await?;
-        let address = listener.local_addr()?;
+fn bind(config: &Config, roles: &[Role]) -> Result<(Listener, Address), Failure> {
+    let tls = config.tls.server().map_err(|error| compose::misconfigured(&error))?;
+    let listen = config.server.listen_as(roles);
+    let bound = Listener::bind(&listen).and_then(|listener| {
+        let address = listener.address()?;
         Ok((listener, address))
-    }
-    .await;
-    bound.map_err(|error| match error.kind() {
+    });
+    let (listener, address) = bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Failure::new(
             Kind::Failed,
             format!("{listen} is taken by another program: choose another address with --listen, or port 0 for any"),
         ),
         _ => Failure::new(Kind::Failed, format!("can not listen on {listen}: {error}")),
-    })
+    })?;
+    Ok((tls.into_iter().fold(listener, Listener::with_tls), address))
 }
 
-/// What a newcomer reads first.
-fn welcome(address: SocketAddr, data: &Path) -> String {
-    let url = config::reachable(address);
-    let target = url.trim_start_matches("http://");
+fn words(roles: &[Role], between: &str) -> String {
+    roles.iter().map(Role::to_string).collect::<Vec<_>>().join(between)
+}
+
+/// What is read first: by a newcomer, or where a role runs apart, by who operates it.
+fn welcome(roles: &[Role], url: &str, folder: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if roles != Role::ALL {
+        return format!("errand {version} serves {}\nlistening on {url}", words(roles, " "));
+    }
     let program = std::env::args_os().next().unwrap_or_else(|| "errand".into());
     let program = program.to_string_lossy();
+    let target = url.split_once("://").map_or(url, |(_, target)| target);
+    let plaintext = if url.starts_with("https:") { "" } else { " -plaintext" };
     format!(
         "errand {version} serves accounts, tasks and a chat assistant over gRPC and gRPC-Web\n\
-         listening on {url}\n\
-         data in {data}\n\
+         listening on {url}{folder}\n\
          \n\
          try in another terminal:\n  \
            {program} seed --url {url}\n  \
-           grpcurl -plaintext -d '{{\"email\":\"me@example.com\",\"password\":\"a long passphrase\"}}' {target} \
-           errand.auth.v1.AuthService/SignUp",
-        version = env!("CARGO_PKG_VERSION"),
-        data = data.display(),
+           grpcurl{plaintext} -d '{{\"email\":\"me@example.com\",\"password\":\"a long passphrase\"}}' {target} \
+           errand.auth.v1.AuthService/SignUp"
     )
 }
 
@@ -164,16 +166,15 @@ mod tests {
 
     #[test]
     fn the_start_message_says_where_and_gives_two_commands() {
-        let text = welcome("0.0.0.0:8080".parse().unwrap(), Path::new("/data"));
+        let text = welcome(&Role::ALL, "http://127.0.0.1:8080", "\ndata in /data");
         assert!(text.lines().any(|line| line == "listening on http://127.0.0.1:8080"), "{text}");
         assert!(text.lines().any(|line| line == "data in /data"));
         assert_eq!(text.lines().filter(|line| line.starts_with("  ")).count(), 2);
     }
 
     #[test]
-    fn a_role_by_itself_is_refused_with_the_reason() {
-        let failure = alone(&[Role::Task]);
-        assert_eq!(failure.kind, Kind::Usage);
-        assert!(failure.message.contains("PostgreSQL") && failure.message.contains("auth, task, chat, gateway"));
+    fn a_role_says_what_it_serves_and_where() {
+        let text = welcome(&[Role::Auth, Role::Task], "unix:/run/errand", "");
+        assert!(text.ends_with("serves auth task\nlistening on unix:/run/errand"), "{text}");
     }
 }

@@ -7,21 +7,26 @@
 pub(crate) mod source;
 pub(crate) mod value;
 
+mod database;
+mod network;
+
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use errand_chassis::secret;
+use errand_chassis::{listener::Address, secret, server::Limits as Connections};
 use errand_gateway::{AllowedOrigin, Network};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::{
+    database::Database,
+    network::{Peers, Tls},
     source::{Effective, Environment, Flags, Setting, Sources},
     value::{Bytes, LogFormat, Quoted, Value},
 };
-use crate::telemetry;
+use crate::{roles::Role, telemetry};
 
 /// Everything that was set, checked.
 #[derive(Debug)]
@@ -32,6 +37,12 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// `[data]`
     pub(crate) data: Data,
+    /// `[database]`
+    pub(crate) database: Database,
+    /// `[tls]`
+    pub(crate) tls: Tls,
+    /// `[peers]`
+    pub(crate) peers: Peers,
     /// `[auth]`
     pub(crate) auth: Auth,
     /// `[log]`
@@ -45,8 +56,9 @@ pub(crate) struct Config {
 /// Where and how the program serves.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// `ERRAND_LISTEN`, default 127.0.0.1:8080. Port 0 takes a free one, which the start message names.
-    pub(crate) listen: SocketAddr,
+    /// `ERRAND_LISTEN`, default 127.0.0.1:8080; for auth, task and chat apart 50051, 50052 and 50053. Port 0
+    /// takes a free one, which the start message names.
+    pub(crate) listen: Option<Address>,
     /// `ERRAND_PLAINTEXT`, default false. Says that serving without TLS beyond this machine is meant.
     pub(crate) plaintext: bool,
     /// `ERRAND_ALLOWED_ORIGINS`, default the pages of this machine. Browser origins that may call, or `*`.
@@ -68,6 +80,9 @@ pub(crate) struct Limits {
     pub(crate) max_connections: u32,
     /// `ERRAND_MAX_STREAMS`, default 100. Concurrent calls of one connection.
     pub(crate) max_streams: u32,
+    /// `ERRAND_CONNECTION_AGE`, default 30m between roles and never at the gateway. After it a connection is asked
+    /// to end, so that calls find replicas that came later.
+    pub(crate) connection_age: Option<Duration>,
     /// `ERRAND_MAX_TURNS`, default 256. Answers that the assistant works on.
     pub(crate) max_turns: u32,
 }
@@ -110,7 +125,6 @@ const fn setting(section: &'static str, key: &'static str, variable: &'static st
     Setting { key: (section, key), variable }
 }
 
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const MOST_PASSWORD_MEMORY: Bytes = Bytes(1 << 30);
 const MOST_PASSWORD_PASSES: u32 = 100;
 const ORIGINS_OF_THIS_MACHINE: &str = "http://localhost:*, http://127.0.0.1:*";
@@ -123,20 +137,67 @@ impl Config {
             server: Server::read(&mut sources),
             limits: Limits::read(&mut sources),
             data: Data::read(&mut sources),
+            database: Database::read(&mut sources),
+            tls: Tls::read(&mut sources),
+            peers: Peers::read(&mut sources),
             auth: Auth::read(&mut sources),
             log: Log::read(&mut sources),
             traces: telemetry::Settings::read(&mut sources),
             effective: Vec::new(),
         };
+        config.refuse_open_port(&mut sources);
         config.effective = sources.finish()?;
         Ok(config)
+    }
+
+    /// What these roles can not do without, as faults.
+    pub(crate) fn missing_for(&self, roles: &[Role]) -> Vec<String> {
+        if Role::ALL.iter().all(|role| roles.contains(role)) {
+            // One process can keep files in its data folder.
+            return Vec::new();
+        }
+        let asked = roles.iter().map(Role::to_string).collect::<Vec<_>>().join(" ");
+        let services = || roles.iter().filter(|role| Role::SERVICES.contains(role));
+        let mut missing: Vec<String> = services()
+            .filter(|service| self.database.of(**service).is_none())
+            .map(|service| {
+                format!(
+                    "`serve {asked}` needs a PostgreSQL database for {service}: set ERRAND_DATABASE_URL or \
+                     ERRAND_DATABASE_URL_FILE; `errand serve` without a role keeps files of its own"
+                )
+            })
+            .collect();
+        if services().next().is_some() && self.data.secret_key.is_none() {
+            missing.push(format!(
+                "`serve {asked}` needs the secret that all roles and replicas have: set ERRAND_SECRET_KEY_FILE or \
+                 ERRAND_SECRET_KEY, at least {} bytes",
+                secret::SHORTEST
+            ));
+        }
+        missing
+    }
+
+    /// A port that other machines reach has TLS, or somebody said that it need not.
+    fn refuse_open_port(&self, sources: &mut Sources) {
+        let Some(Address::Tcp(listen)) = &self.server.listen else { return };
+        if !listen.ip().is_loopback() && self.tls.identity.is_none() && !self.server.plaintext {
+            sources.fault(format!(
+                "{listen} can be reached from other machines, and there is no TLS on it: set ERRAND_TLS_CERT and \
+                 ERRAND_TLS_KEY, or if that is meant, say --plaintext (ERRAND_PLAINTEXT=true)"
+            ));
+        }
+    }
+
+    /// The URL under which this machine reaches the server.
+    pub(crate) fn local_url(&self) -> String {
+        reachable(&self.server.listen(), self.tls.identity.is_some())
     }
 }
 
 impl Server {
     fn read(sources: &mut Sources) -> Self {
-        let server = Self {
-            listen: sources.value(setting("server", "listen", "ERRAND_LISTEN"), LISTEN),
+        Self {
+            listen: sources.optional(setting("server", "listen", "ERRAND_LISTEN")),
             plaintext: sources.value(setting("server", "plaintext", "ERRAND_PLAINTEXT"), false),
             allowed_origins: sources.value(
                 setting("server", "allowed_origins", "ERRAND_ALLOWED_ORIGINS"),
@@ -147,15 +208,27 @@ impl Server {
             shutdown_delay: sources.value(setting("server", "shutdown_delay", "ERRAND_SHUTDOWN_DELAY"), Duration::ZERO),
             drain_deadline: sources
                 .value(setting("server", "drain_deadline", "ERRAND_DRAIN_DEADLINE"), Duration::from_secs(10)),
-        };
-        if !server.listen.ip().is_loopback() && !server.plaintext {
-            sources.fault(format!(
-                "{} can be reached from other machines, and there is no TLS here: if that is meant, say --plaintext \
-                 (ERRAND_PLAINTEXT=true)",
-                server.listen
-            ));
         }
-        server
+    }
+
+    /// Where to listen when nothing is known of roles.
+    pub(crate) fn listen(&self) -> Address {
+        self.listen_as(&Role::ALL)
+    }
+
+    /// Where these roles listen.
+    pub(crate) fn listen_as(&self, roles: &[Role]) -> Address {
+        let first = if roles.contains(&Role::Gateway) { Some(&Role::Gateway) } else { roles.first() };
+        let port = first.copied().unwrap_or(Role::Gateway).port();
+        self.listen.clone().unwrap_or(Address::Tcp((Ipv4Addr::LOCALHOST, port).into()))
+    }
+
+    /// Whose word about a client's address a role takes that is no edge.
+    pub(crate) fn trusted_by_role(&self) -> Vec<Network> {
+        match self.edge().trusted_proxies {
+            none if none.is_empty() => Network::this_machine(),
+            some => some,
+        }
     }
 
     /// What concerns the edge.
@@ -165,11 +238,6 @@ impl Server {
             trusted_proxies: self.trusted_proxies.iter().map(|network| network.value).collect(),
         }
     }
-
-    /// The address under which this machine reaches the server.
-    pub(crate) fn local_url(&self) -> String {
-        reachable(self.listen)
-    }
 }
 
 impl Limits {
@@ -177,9 +245,21 @@ impl Limits {
         Self {
             max_connections: sources.value(setting("limits", "max_connections", "ERRAND_MAX_CONNECTIONS"), 10_000),
             max_streams: sources.value(setting("limits", "max_streams", "ERRAND_MAX_STREAMS"), 100),
+            connection_age: sources.optional(setting("limits", "connection_age", "ERRAND_CONNECTION_AGE")),
             max_turns: sources
                 .value(setting("limits", "max_turns", "ERRAND_MAX_TURNS"), errand_chat::Config::default().turns),
         }
+    }
+
+    /// What concerns the listener of these roles.
+    pub(crate) fn connections(&self, roles: &[Role], drain: Duration) -> Connections {
+        let faces_clients = roles.contains(&Role::Gateway);
+        let mut limits = if faces_clients { Connections::default() } else { Connections::between_roles() };
+        limits.connections = self.max_connections as usize;
+        limits.streams = self.max_streams;
+        limits.drain = drain;
+        limits.connection_age = self.connection_age.or(limits.connection_age);
+        limits
     }
 
     /// What concerns the chat service.
@@ -257,14 +337,21 @@ impl Log {
     }
 }
 
-/// An address to connect to for an address that was bound: "any" means this machine.
-pub(crate) fn reachable(mut bound: SocketAddr) -> String {
+/// The URL to connect to for an address that was bound: "any" means this machine.
+pub(crate) fn reachable(bound: &Address, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
     match bound {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
+        Address::Unix(_) => bound.to_string(),
+        Address::Tcp(bound) => {
+            let mut bound: SocketAddr = *bound;
+            match bound {
+                SocketAddr::V4(v4) if v4.ip().is_unspecified() => bound.set_ip(Ipv4Addr::LOCALHOST.into()),
+                SocketAddr::V6(v6) if v6.ip().is_unspecified() => bound.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            format!("{scheme}://{bound}")
+        }
     }
-    format!("http://{bound}")
 }
 
 #[cfg(test)]

@@ -58,8 +58,8 @@ pub(crate) enum Origin {
 pub(crate) struct Effective {
     /// The section and key.
     pub(crate) key: (&'static str, &'static str),
-    /// The value; `***` for a secret.
-    pub(crate) value: toml::Value,
+    /// The value; `***` for a secret, nothing for what was not set and has no default.
+    pub(crate) value: Option<toml::Value>,
     /// Who set it.
     pub(crate) origin: Origin,
 }
@@ -155,12 +155,36 @@ impl<'a> Sources<'a> {
                 None => self.fault(format!("{}: `{text}` is not {}", said_by.names(setting), T::EXPECTED)),
             }
         }
-        self.effective.push(Effective { key: setting.key, value: value.show(), origin });
+        self.effective.push(Effective { key: setting.key, value: Some(value.show()), origin });
+        value
+    }
+
+    /// The value of a setting that has no default.
+    pub(crate) fn optional<T: Value>(&mut self, setting: Setting) -> Option<T> {
+        let (mut value, mut origin) = (None, Origin::Default);
+        if let Some((text, said_by)) = self.text(setting) {
+            value = T::read(&text);
+            if value.is_none() {
+                self.fault(format!("{}: `{text}` is not {}", said_by.names(setting), T::EXPECTED));
+            }
+            origin = said_by;
+        }
+        self.effective.push(Effective { key: setting.key, value: value.as_ref().map(T::show), origin });
         value
     }
 
     /// The value of a secret, given as itself or as the path of a file that holds it.
     pub(crate) fn secret(&mut self, setting: Setting) -> Option<SecretString> {
+        let found = self.find_secret(setting);
+        let (value, origin) = match &found {
+            Some((_, origin)) => (Some("***".into()), origin.clone()),
+            None => (None, Origin::Default),
+        };
+        self.effective.push(Effective { key: setting.key, value, origin });
+        found.map(|(secret, _)| secret)
+    }
+
+    fn find_secret(&mut self, setting: Setting) -> Option<(SecretString, Origin)> {
         let (section, key) = setting.key;
         let (path_variable, path_key) = (format!("{}_FILE", setting.variable), format!("{key}_file"));
         self.asked_variables.extend([setting.variable.to_owned(), path_variable.clone()]);
@@ -195,8 +219,7 @@ impl<'a> Sources<'a> {
                 }
             },
         };
-        self.effective.push(Effective { key: setting.key, value: "***".into(), origin });
-        Some(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+        Some((SecretString::from(text.trim_end_matches(['\r', '\n'])), origin))
     }
 
     /// The text of a setting and who said it.
@@ -259,7 +282,9 @@ impl Origin {
     /// How a fault names the setting, so that the reader finds the place.
     fn names(&self, setting: Setting) -> String {
         match self {
-            Self::Flag => format!("--{}", setting.key.1.replace('_', "-")),
+            Self::Flag => {
+                format!("--{}", setting.variable.trim_start_matches(PREFIX).to_lowercase().replace('_', "-"))
+            }
             Self::Variable(name) => name.clone(),
             Self::File(path) => format!("{}: {}.{}", path.display(), setting.key.0, setting.key.1),
             Self::Default => setting.variable.to_owned(),

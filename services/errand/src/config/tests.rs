@@ -45,6 +45,13 @@ fn home() -> Fake {
     Fake::default().with("HOME", "/home/ann")
 }
 
+fn port(config: &Config) -> u16 {
+    match config.server.listen() {
+        Address::Tcp(address) => address.port(),
+        Address::Unix(path) => panic!("{}", path.display()),
+    }
+}
+
 fn origin(config: &Config, key: &str) -> From {
     config.effective.iter().find(|effective| effective.key.1 == key).unwrap().origin.clone()
 }
@@ -52,7 +59,7 @@ fn origin(config: &Config, key: &str) -> From {
 #[test]
 fn nothing_given_is_the_laptop_shape() {
     let config = home().load(&[]).unwrap();
-    assert_eq!(config.server.listen, LISTEN);
+    assert_eq!(config.server.listen(), "127.0.0.1:8080".parse().unwrap());
     assert_eq!(config.server.drain_deadline, Duration::from_secs(10));
     assert_eq!(config.data.dir, PathBuf::from("/home/ann/.local/share/errand"));
     assert!(config.data.secret_key.is_none());
@@ -68,9 +75,9 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
     let file = "[server]\nlisten = '127.0.0.1:1'\ndrain_deadline = '1s'\n[limits]\nmax_streams = 7\n";
     let fake = home().file("/e.toml", file).with("ERRAND_CONFIG", "/e.toml").with("ERRAND_LISTEN", "127.0.0.1:2");
     let config = fake.load(&[("ERRAND_LISTEN", "127.0.0.1:3")]).unwrap();
-    assert_eq!((config.server.listen.port(), origin(&config, "listen")), (3, From::Flag));
+    assert_eq!((port(&config), origin(&config, "listen")), (3, From::Flag));
     let config = fake.load(&[]).unwrap();
-    assert_eq!((config.server.listen.port(), origin(&config, "listen")), (2, From::Variable("ERRAND_LISTEN".into())));
+    assert_eq!((port(&config), origin(&config, "listen")), (2, From::Variable("ERRAND_LISTEN".into())));
     assert_eq!(config.server.drain_deadline, Duration::from_secs(1));
     assert_eq!((config.limits.max_streams, origin(&config, "max_streams")), (7, From::File("/e.toml".into())));
     assert_eq!(origin(&config, "reflection"), From::Default);
@@ -88,7 +95,7 @@ fn every_fault_is_reported_with_its_place() {
     assert_eq!(
         fake.faults(),
         [
-            "/e.toml: server.listen: `here` is not an address and port such as 127.0.0.1:8080",
+            "/e.toml: server.listen: `here` is not an address and port such as 127.0.0.1:8080, or unix:/path",
             "ERRAND_DRAIN_DEADLINE: `soon` is not a time of at most an hour such as 10s or 500ms",
             "ERRAND_REFLECTON: there is no such variable; did you mean ERRAND_REFLECTION?",
             "/e.toml: there is no section [lmits]; did you mean limits?",
@@ -123,7 +130,7 @@ fn a_value_that_is_not_utf8_is_a_fault_only_when_it_is_ours() {
 fn beyond_this_machine_plaintext_must_be_said_out_loud() {
     let fake = home().with("ERRAND_LISTEN", "0.0.0.0:8080");
     assert!(fake.faults()[0].contains("--plaintext"));
-    assert_eq!(fake.load(&[("ERRAND_PLAINTEXT", "true")]).unwrap().server.local_url(), "http://127.0.0.1:8080");
+    assert_eq!(fake.load(&[("ERRAND_PLAINTEXT", "true")]).unwrap().local_url(), "http://127.0.0.1:8080");
     assert!(home().with("ERRAND_LISTEN", "[::1]:8080").load(&[]).is_ok());
 }
 

@@ -3,8 +3,9 @@
 //! Every source (flag, variable, file) gives text; each kind of value is read in one place, so the
 //! same words mean the same everywhere. Knows no setting by name.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
+use errand_chassis::{listener::Address, target::Targets};
 use errand_gateway::{AllowedOrigin, Network};
 use jiff::SignedDuration;
 
@@ -95,8 +96,20 @@ impl Value for PathBuf {
     }
 }
 
-impl Value for SocketAddr {
-    const EXPECTED: &'static str = "an address and port such as 127.0.0.1:8080";
+impl Value for Address {
+    const EXPECTED: &'static str = "an address and port such as 127.0.0.1:8080, or unix:/path";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> toml::Value {
+        self.to_string().into()
+    }
+}
+
+impl Value for Targets {
+    const EXPECTED: &'static str = "host:port, dns:///host:port or unix:/path, or several with commas between";
 
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
