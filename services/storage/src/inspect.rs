@@ -1,9 +1,13 @@
-//! Looks at a live PostgreSQL schema with the role that a service uses, and says what is not as it should be.
+//! Looks at what a service keeps, on PostgreSQL with the role that the service uses, and says what is not as it
+//! should be.
 //!
 //! Nothing is changed. What is true is asked of the catalogue, and of the tables themselves: a table under row
 //! level security must show nothing to who names no owner.
 
+use std::path::Path;
+
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OpenFlags};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _,
     postgres::{PgConnection, PgRow},
@@ -54,7 +58,7 @@ pub async fn inspect(
     let mut connection = match connect(settings).await {
         Ok(connection) => connection,
         Err(error) => {
-            inspection.add(schema.name, "reachable", Verdict::NotReady(error.to_string()));
+            inspection.add(schema.name, "reachable", absent(&error));
             return inspection.findings;
         }
     };
@@ -64,10 +68,30 @@ pub async fn inspect(
     if settings.direct_url.is_some() {
         let verdict = match connect(&settings.past_the_pooler()).await {
             Ok(_) => Verdict::Good("reachable".to_owned()),
-            Err(error) => Verdict::NotReady(error.to_string()),
+            Err(error) => absent(&error),
         };
         inspection.add(schema.name, "direct connection", verdict);
     }
+    inspection.findings
+}
+
+/// Looks at the SQLite file of one service.
+#[must_use]
+pub fn inspect_file(path: &Path, schema: &Schema) -> Vec<Finding> {
+    let mut inspection = Inspection { schema, findings: Vec::new() };
+    let looked = || -> Result<String, Error> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        crate::migrate::check(&connection, schema.sqlite)?;
+        Ok(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?)
+    };
+    let missing = || Err(crate::migrate::missing(schema.sqlite));
+    let (check, verdict) = match if path.exists() { looked() } else { missing() } {
+        Ok(said) if said == "ok" => ("file", Verdict::Good("whole, and at the version of this program".to_owned())),
+        Ok(said) => ("file", Verdict::Wrong(said)),
+        Err(error @ (Error::BehindSchema { .. } | Error::Busy)) => ("migrations", Verdict::NotReady(error.to_string())),
+        Err(error) => ("file", Verdict::Wrong(error.to_string())),
+    };
+    inspection.add(schema.name, check, verdict);
     inspection.findings
 }
 
@@ -77,6 +101,13 @@ async fn connect(settings: &Settings) -> Result<PgConnection, Error> {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(refused(&error)),
         Err(_) => Err(Error::Unavailable),
+    }
+}
+
+fn absent(error: &Error) -> Verdict {
+    match error {
+        Error::Engine(why) => Verdict::Wrong(why.clone()),
+        error => Verdict::NotReady(error.to_string()),
     }
 }
 

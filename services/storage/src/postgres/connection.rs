@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,6 +38,8 @@ pub(super) struct Manager {
     /// Counts losses: what is older than the last one is not used again.
     generation: Arc<AtomicU64>,
     connecting: Semaphore,
+    /// Whether there ever was a connection.
+    opened: AtomicBool,
 }
 
 /// A connection and what it takes to cancel what runs on it.
@@ -68,7 +70,7 @@ impl Manager {
     pub(super) fn new(options: PgConnectOptions, pooler: bool, keeper: Keeper) -> Self {
         let options = options.statement_cache_capacity(if pooler { 0 } else { STATEMENTS });
         let connecting = Semaphore::new(CONNECTS_AT_ONCE);
-        Self { options, pooler, keeper, generation: Arc::default(), connecting }
+        Self { options, pooler, keeper, generation: Arc::default(), connecting, opened: AtomicBool::new(false) }
     }
 
     /// Takes note of a loss; whether it is news.
@@ -93,11 +95,20 @@ impl managed::Manager for Manager {
             Ok((inner, pid)) => {
                 let until = Instant::now() + LIFETIME - jitter(LIFETIME / 5);
                 let pooler = self.pooler;
+                self.opened.store(true, Ordering::Relaxed);
                 Ok(Connection { inner, pid, pooler, generation, until, began: false, collided: false })
             }
             Err(error) => {
                 self.keeper.suspect();
-                Err(error)
+                // Once it was let in, a service waits for whatever it is that went away.
+                let opened = self.opened.load(Ordering::Relaxed);
+                match error {
+                    Error::Engine(why) if opened => {
+                        tracing::error!(error = why, "the database refuses a connection");
+                        Err(Error::Unavailable)
+                    }
+                    error => Err(error),
+                }
             }
         }
     }
@@ -124,13 +135,18 @@ async fn connect(options: &PgConnectOptions, pooler: bool) -> Result<(PgConnecti
     }
 }
 
-/// What a connection that was refused means for who wanted one: in any case it is not there, but the log
-/// has to tell a server that is away from a password that is wrong.
+/// What a connection that was refused means for who wanted one.
 pub(crate) fn refused(error: &sqlx::Error) -> Error {
-    match error {
-        sqlx::Error::Database(database) if database.code().as_deref() == Some("53300") => Error::Busy,
+    let code = match error {
+        sqlx::Error::Database(database) => database.code().unwrap_or_default(),
+        _ => "".into(),
+    };
+    match &*code {
+        "53300" => Error::Busy,
+        // A role or a password that is not known, a database that is not there or not for us: waiting does not help.
+        "28000" | "28P01" | "3D000" | "42501" => Error::Engine(format!("{code}: {error}")),
         _ => {
-            tracing::warn!(error = %error, "no connection to the database");
+            tracing::debug!(error = %error, "no connection to the database");
             Error::Unavailable
         }
     }

@@ -113,7 +113,29 @@ async fn what_is_not_there_yet_is_not_ready() {
     assert!(matches!(found.as_slice(), [(_, "migrations", Verdict::NotReady(_))]), "{found:?}");
     let nowhere = database.named("nowhere");
     let found = faults(&nowhere, now).await;
-    assert!(matches!(found.as_slice(), [(_, "reachable", Verdict::NotReady(_))]), "{found:?}");
+    // A database that does not exist will not come by itself; a server may.
+    assert!(matches!(found.as_slice(), [(_, "reachable", Verdict::Wrong(_))]), "{found:?}");
+    let away = errand_storage::postgres::Settings::new("postgres://errand_task@127.0.0.1:1/errand".into());
+    let found = inspect(&away, &SCHEMA, &[], now).await;
+    assert!(matches!(found[0].verdict, Verdict::NotReady(_)), "{found:?}");
     migrate::up(&settings(&database, "errand_migrate"), &SCHEMA).await.unwrap();
     assert_eq!(faults(&database, now).await, []);
+}
+
+#[test]
+fn a_file_is_looked_at_too() {
+    const SQLITE: &[errand_storage::Migration] = &[errand_storage::Migration {
+        version: 1,
+        name: "notes",
+        sql: "CREATE TABLE notes (id INTEGER NOT NULL PRIMARY KEY) STRICT;",
+    }];
+    let schema = errand_storage::Schema { sqlite: SQLITE, ..SCHEMA };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("task.db");
+    let verdict = || errand_storage::inspect::inspect_file(&path, &schema).remove(0).verdict;
+    assert!(matches!(verdict(), Verdict::NotReady(_)));
+    errand_storage::migrate::up(&path, SQLITE).unwrap();
+    assert!(matches!(verdict(), Verdict::Good(_)));
+    std::fs::write(&path, "nonsense".repeat(1000)).unwrap();
+    assert!(matches!(verdict(), Verdict::Wrong(_)));
 }
