@@ -39,6 +39,7 @@ use layers::{
 use router::Router;
 
 pub use errand_chassis::address::Network;
+pub use faces::openapi::document as openapi;
 pub use layers::cors::AllowedOrigin;
 pub use router::Upstreams;
 

@@ -19,7 +19,7 @@ use tonic::{Code, Status, body::Body};
 
 use crate::{
     bindings::Way,
-    faces::{aliases, connect, grpc, grpc_web, health as healthz, rest},
+    faces::{aliases, connect, grpc, grpc_web, health as healthz, openapi, rest},
     refusal::{self, Shape},
 };
 
@@ -102,6 +102,12 @@ impl Router {
                 Method::GET | Method::HEAD => {
                     healthz::answer(request.method(), self.health.serving(READINESS) == Some(true))
                 }
+                _ => not_allowed(request_id.as_ref(), "GET, HEAD"),
+            };
+        }
+        if let Some(file) = openapi::file(request.uri().path()) {
+            return match *request.method() {
+                Method::GET | Method::HEAD => openapi::answer(file, request.method() == Method::HEAD),
                 _ => not_allowed(request_id.as_ref(), "GET, HEAD"),
             };
         }

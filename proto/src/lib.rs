@@ -8,6 +8,7 @@ pub mod codec;
 pub mod contract;
 pub mod json;
 pub mod query;
+pub mod schema;
 pub mod status;
 pub mod tools;
 pub mod validation;

@@ -5,4 +5,5 @@ pub(crate) mod connect;
 pub(crate) mod grpc;
 pub(crate) mod grpc_web;
 pub(crate) mod health;
+pub(crate) mod openapi;
 pub(crate) mod rest;

@@ -46,8 +46,10 @@ const PASSED_IN_ONCE: [HeaderName; 10] = [
 ];
 
 /// What passes out, beside everything that starts with `grpc-`.
-const PASSED_OUT: [HeaderName; 12] = [
+const PASSED_OUT: [HeaderName; 14] = [
     header::CONTENT_TYPE,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_CONTENT_TYPE_OPTIONS,
     header::CONTENT_LENGTH,
     header::ALLOW,
     header::CACHE_CONTROL,
