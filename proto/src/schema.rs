@@ -125,6 +125,13 @@ pub fn comment_of(method: &MethodDescriptor) -> (String, String) {
     (first.trim_end_matches('.').replace('\n', " "), text.clone())
 }
 
+/// What the contract says of a service.
+#[must_use]
+pub fn comment_of_service(full_name: &str) -> String {
+    let service = POOL.get_service_by_name(full_name);
+    service.map(|service| comment(service.parent_file().name(), service.path())).unwrap_or_default()
+}
+
 fn name_of(full_name: &str) -> String {
     NAMES.get(full_name).cloned().unwrap_or_else(|| full_name.to_owned())
 }
@@ -157,7 +164,9 @@ fn of_message(message: &MessageDescriptor, left_out: &[&str], reference: &str) -
     for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
         let names: Vec<_> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
         for (at, first) in names.iter().enumerate() {
-            pairs.extend(names.iter().skip(at + 1).map(|other| json!({ "not": { "required": [first, other] } })));
+            pairs.extend(names.iter().skip(at + 1).map(|other| {
+                json!({ "not": { "required": [first, other], "properties": { first: {}, other: {} } } })
+            }));
         }
     }
     if !pairs.is_empty() {

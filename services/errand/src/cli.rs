@@ -67,6 +67,8 @@ enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Print the OpenAPI 3.1 document of the REST interface
+    Openapi,
     /// The version
     Version {
         /// As JSON
@@ -309,8 +311,11 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, environment: &d
 impl Cli {
     fn execute(self, environment: &dyn Environment) -> Result<(), Failure> {
         let command = self.command.unwrap_or(Command::Serve { roles: Vec::new() });
-        if let Command::Version { json } = command {
-            return commands::version::run(json);
+        // What says the same whatever is set.
+        match command {
+            Command::Version { json } => return commands::version::run(json),
+            Command::Openapi => return commands::openapi::run(),
+            _ => {}
         }
         let config = Config::load(environment, self.settings.into_flags()).map_err(|faults| refused(&faults))?;
         match command {
@@ -324,6 +329,7 @@ impl Cli {
             Command::Config { action: Configuration::Print } => commands::config::print(&config),
             Command::Config { action: Configuration::Check } => commands::config::check(),
             Command::Healthcheck { target } => commands::healthcheck::run(&config, &target),
+            Command::Openapi => commands::openapi::run(),
             Command::Version { json } => commands::version::run(json),
         }
     }

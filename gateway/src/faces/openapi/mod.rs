@@ -3,7 +3,7 @@
 //!
 //! Comments, limits and paths are the contracts' own. Nothing is fetched from elsewhere.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use errand_proto::{
     POOL,
@@ -67,14 +67,17 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for method in METHODS.iter().filter(|method| !method.http.is_empty()) {
         for (place, rule) in method.http.iter().enumerate() {
-            let path = paths.entry(rule.path).or_insert_with(|| json!({}));
+            let path = paths.entry(template(rule)).or_insert_with(|| json!({}));
             path[rule.verb.to_ascii_lowercase()] = operation(method, rule, place);
         }
     }
+    let responses = REFUSALS.iter().map(|(status, description)| (format!("Refused{status}"), refused(description)));
+    let responses = Map::from_iter(responses);
     let offered = METHODS.iter().filter(|method| !method.http.is_empty());
     let mut schemas = schema::schemas(offered.flat_map(|method| [method.input, method.output]), HERE);
     schemas.extend(ours());
-    let responses = REFUSALS.iter().map(|(status, description)| (format!("Refused{status}"), refused(description)));
+    let spoken_of = spoken_of(&schemas, &format!("{}{}", json!(paths), json!(responses)));
+    schemas.retain(|name, _| spoken_of.contains(name));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -94,15 +97,37 @@ pub fn document() -> Value {
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
             },
             "schemas": schemas,
-            "responses": Map::from_iter(responses),
+            "responses": responses,
         },
     })
 }
 
 fn tags() -> Vec<Value> {
-    let mut names: Vec<_> = METHODS.iter().filter(|method| !method.http.is_empty()).map(tag).collect();
-    names.dedup();
-    names.into_iter().map(|name| json!({ "name": name })).collect()
+    let mut methods: Vec<_> = METHODS.iter().filter(|method| !method.http.is_empty()).collect();
+    methods.dedup_by_key(|method| method.service);
+    let described = |method: &&Method| {
+        json!({ "name": tag(method), "description": schema::comment_of_service(method.service) })
+    };
+    methods.iter().map(described).collect()
+}
+
+/// The names of the schemas that a text refers to, and those that these refer to.
+fn spoken_of(schemas: &Map<String, Value>, text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut waiting = vec![text.to_owned()];
+    while let Some(text) = waiting.pop() {
+        for name in text.split(HERE).skip(1).filter_map(|rest| rest.split('"').next()) {
+            if names.insert(name.to_owned()) {
+                waiting.extend(schemas.get(name).map(Value::to_string));
+            }
+        }
+    }
+    names
+}
+
+/// The path of a rule; a field of a field is one word, so that two rules of one path are told as one.
+fn template(rule: &HttpRule) -> String {
+    variables(rule).iter().fold(rule.path.to_owned(), |path, name| path.replace(name, &name.replace('.', "_")))
 }
 
 /// The word for a service: `task` for `errand.task.v1.TaskService`.
@@ -152,7 +177,7 @@ fn parameters(method: &Method, rule: &HttpRule) -> Vec<Value> {
             if let Some(schema) = schema.as_object_mut() {
                 schema.remove("readOnly");
             }
-            json!({ "name": name, "in": "path", "required": true, "schema": schema })
+            json!({ "name": name.replace('.', "_"), "in": "path", "required": true, "schema": schema })
         })
         .collect();
     if rule.body != "*" {
@@ -196,6 +221,7 @@ fn responses(method: &Method, rule: &HttpRule) -> Value {
                 "description": "Server-sent events: each has the name of its case, its data is one message, its id the \
                     place to go on from. An event `error` carries a Status and is the last.",
                 "content": { "text/event-stream": { "schema": { "type": "string" } } },
+                "x-message": schema::refer(method.output, HERE),
             }),
         );
     } else {
@@ -290,7 +316,7 @@ mod tests {
         let mut names = std::collections::BTreeSet::new();
         for method in &METHODS {
             for rule in method.http {
-                let operation = &document["paths"][rule.path][rule.verb.to_ascii_lowercase()];
+                let operation = &document["paths"][template(rule)][rule.verb.to_ascii_lowercase()];
                 let summary = operation["summary"].as_str().unwrap_or_default();
                 assert!(!summary.is_empty(), "{} {}", rule.verb, rule.path);
                 assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{}", rule.path);
@@ -302,9 +328,9 @@ mod tests {
     #[test]
     fn a_field_stands_in_the_path_the_query_or_the_body_and_in_one_of_them() {
         let document = document();
-        let operation = &document["paths"]["/v1/tasks/{task.id}"]["patch"];
+        let operation = &document["paths"]["/v1/tasks/{task_id}"]["patch"];
         let names: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(names, ["task.id", "updateMask", "requestId", "validateOnly", "Idempotency-Key"]);
+        assert_eq!(names, ["task_id", "updateMask", "requestId", "validateOnly", "Idempotency-Key"]);
         assert_eq!(operation["requestBody"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Task");
         let complete = &document["paths"]["/v1/tasks/{task_id}:complete"]["post"];
         let schema = &complete["requestBody"]["content"]["application/json"]["schema"];

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod openapi;
 pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod users;
