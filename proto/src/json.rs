@@ -50,7 +50,31 @@ pub fn to_bytes(full_name: &str, value: &Value) -> Result<Vec<u8>, JsonError> {
 pub fn from_bytes(full_name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
     let message = DynamicMessage::decode(descriptor(full_name)?, bytes).map_err(|_| malformed(full_name))?;
     let options = SerializeOptions::new().skip_default_fields(true);
-    message.serialize_with_options(serde_json::value::Serializer, &options).map_err(|_| malformed(full_name))
+    let mut value =
+        message.serialize_with_options(serde_json::value::Serializer, &options).map_err(|_| malformed(full_name))?;
+    whole(&mut value);
+    Ok(value)
+}
+
+/// A number of `google.protobuf.Value` is a double; one without a fraction is written without one, as every other
+/// implementation does.
+fn whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Beyond 2^53 a double does not know its last digits.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            if let Some(double) = number.as_f64().filter(|_| number.is_f64())
+                && double.fract() == 0.0
+                && double.abs() < EXACT
+                && let Ok(integer) = format!("{double:.0}").parse::<i64>()
+            {
+                *value = integer.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole),
+        Value::Object(fields) => fields.values_mut().for_each(whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 fn descriptor(full_name: &str) -> Result<MessageDescriptor, JsonError> {
@@ -260,6 +284,14 @@ mod tests {
         let value = json!({"id": "c", "arguments": {"a": [1.5, null, {"b": "c"}], "d": true}});
         let bytes = to_bytes("errand.chat.v1.ToolCall", &value).unwrap();
         assert_eq!(from_bytes("errand.chat.v1.ToolCall", &bytes).unwrap(), value);
+    }
+
+    #[test]
+    fn a_number_without_a_fraction_is_written_without_one() {
+        let call = "errand.chat.v1.ToolCall";
+        let value = json!({"arguments": {"size": 200, "half": 0.5, "list": [-3, 1e300]}});
+        let back = from_bytes(call, &to_bytes(call, &value).unwrap()).unwrap();
+        assert_eq!(back.to_string(), r#"{"arguments":{"half":0.5,"list":[-3,1e+300],"size":200}}"#);
     }
 
     #[test]

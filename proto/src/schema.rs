@@ -86,6 +86,14 @@ pub fn without(full_name: &str, fields: &[&str], reference: &str) -> Value {
     POOL.get_message_by_name(full_name).map_or(Value::Null, |message| of_message(&message, fields, reference))
 }
 
+/// Whether a message has a field that must be given, beside these.
+#[must_use]
+pub fn requires(full_name: &str, beside: &[&str]) -> bool {
+    POOL.get_message_by_name(full_name).is_some_and(|message| {
+        message.fields().any(|field| behaves(&field, REQUIRED) && !beside.contains(&field.name()))
+    })
+}
+
 /// A reference to the schema of a message.
 #[must_use]
 pub fn refer(full_name: &str, reference: &str) -> Value {
@@ -96,9 +104,10 @@ pub fn refer(full_name: &str, reference: &str) -> Value {
 #[must_use]
 pub fn parameters(full_name: &str, reference: &str) -> Vec<(String, bool, Value)> {
     let fields = POOL.get_message_by_name(full_name).map(|message| message.fields().collect::<Vec<_>>());
-    let fields = fields.unwrap_or_default().into_iter().filter(|field| {
-        !matches!(field.kind(), Kind::Message(message) if text(&message).is_none())
-    });
+    let fields = fields
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|field| !matches!(field.kind(), Kind::Message(message) if text(&message).is_none()));
     fields.map(|field| (field.json_name().to_owned(), behaves(&field, REQUIRED), of_field(&field, reference))).collect()
 }
 
@@ -147,7 +156,8 @@ fn held(kind: &Kind) -> Option<String> {
 
 fn of_message(message: &MessageDescriptor, left_out: &[&str], reference: &str) -> Value {
     let fields: Vec<_> = message.fields().filter(|field| !left_out.contains(&field.name())).collect();
-    let properties = Map::from_iter(fields.iter().map(|field| (field.json_name().to_owned(), of_field(field, reference))));
+    let properties =
+        Map::from_iter(fields.iter().map(|field| (field.json_name().to_owned(), of_field(field, reference))));
     let required: Vec<_> =
         fields.iter().filter(|field| behaves(field, REQUIRED)).map(|field| field.json_name().to_owned()).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
@@ -164,9 +174,11 @@ fn of_message(message: &MessageDescriptor, left_out: &[&str], reference: &str) -
     for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
         let names: Vec<_> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
         for (at, first) in names.iter().enumerate() {
-            pairs.extend(names.iter().skip(at + 1).map(|other| {
-                json!({ "not": { "required": [first, other], "properties": { first: {}, other: {} } } })
-            }));
+            pairs.extend(
+                names.iter().skip(at + 1).map(
+                    |other| json!({ "not": { "required": [first, other], "properties": { first: {}, other: {} } } }),
+                ),
+            );
         }
     }
     if !pairs.is_empty() {
@@ -211,7 +223,9 @@ fn of_kind(kind: &Kind, rules: Option<&DynamicMessage>, reference: &str) -> Valu
         Kind::String => of_string(sub(rules, "string").as_ref()),
         Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64" }),
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => of_number("int32", sub(rules, "int32").as_ref()),
-        Kind::Uint32 | Kind::Fixed32 => json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX }),
+        Kind::Uint32 | Kind::Fixed32 => {
+            json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX })
+        }
         Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => json!({ "type": "string", "format": "int64" }),
         Kind::Uint64 | Kind::Fixed64 => json!({ "type": "string", "format": "uint64" }),
         Kind::Double | Kind::Float => json!({ "type": "number" }),

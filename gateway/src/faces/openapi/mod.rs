@@ -86,7 +86,8 @@ pub fn document() -> Value {
             "summary": "Accounts, tasks and a chat assistant",
             "description": "Times are RFC 3339, ids are UUIDs, 64-bit integers are strings. Field names may be spelled \
                 `dueTime` or `due_time`. Every error is a `google.rpc.Status` with one `ErrorInfo`, whose `reason` is \
-                stable; ask for `application/problem+json` to have it as RFC 9457 says.",
+                stable; ask for `application/problem+json` to have it as RFC 9457 says. The header `Idempotency-Key` \
+                is another way to say `requestId`, `If-Match` to say `etag`.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
@@ -105,9 +106,8 @@ pub fn document() -> Value {
 fn tags() -> Vec<Value> {
     let mut methods: Vec<_> = METHODS.iter().filter(|method| !method.http.is_empty()).collect();
     methods.dedup_by_key(|method| method.service);
-    let described = |method: &&Method| {
-        json!({ "name": tag(method), "description": schema::comment_of_service(method.service) })
-    };
+    let described =
+        |method: &&Method| json!({ "name": tag(method), "description": schema::comment_of_service(method.service) });
     methods.iter().map(described).collect()
 }
 
@@ -187,15 +187,11 @@ fn parameters(method: &Method, rule: &HttpRule) -> Vec<Value> {
             }
         }
     }
-    let mut header = |name: &str, description: &str| {
-        let schema = json!({ "type": "string" });
-        parameters.push(json!({ "name": name, "in": "header", "description": description, "schema": schema }));
-    };
-    if method.has_request_id {
-        header("Idempotency-Key", "Names this write: a repetition has the first answer again. The same as `requestId`.");
-    }
     if method.server_streaming && method.no_side_effects {
-        header("Last-Event-ID", "The `id` of the last event that was seen: the stream goes on after it.");
+        let description = "The `id` of the last event that was seen: the stream goes on after it.";
+        let schema = json!({ "type": "string" });
+        parameters
+            .push(json!({ "name": "Last-Event-ID", "in": "header", "description": description, "schema": schema }));
     }
     parameters
 }
@@ -209,7 +205,9 @@ fn body(method: &Method, rule: &HttpRule) -> Value {
     } else {
         schema::field(method.input, rule.body, HERE).unwrap_or_default()
     };
-    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
+    // A body without a field that must be given may be left out.
+    let required = rule.body != "*" || schema::requires(method.input, &variables(rule));
+    json!({ "required": required, "content": { "application/json": { "schema": schema } } })
 }
 
 fn responses(method: &Method, rule: &HttpRule) -> Value {
@@ -235,7 +233,8 @@ fn responses(method: &Method, rule: &HttpRule) -> Value {
         }
         if makes {
             // With `validateOnly` nothing is made.
-            responses.insert("200".to_owned(), json!({ "description": "It could be made", "content": response["content"] }));
+            responses
+                .insert("200".to_owned(), json!({ "description": "It could be made", "content": response["content"] }));
         }
         responses.insert(status.to_owned(), response);
     }
@@ -330,11 +329,16 @@ mod tests {
         let document = document();
         let operation = &document["paths"]["/v1/tasks/{task_id}"]["patch"];
         let names: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(names, ["task_id", "updateMask", "requestId", "validateOnly", "Idempotency-Key"]);
-        assert_eq!(operation["requestBody"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/Task");
+        assert_eq!(names, ["task_id", "updateMask", "requestId", "validateOnly"]);
+        assert_eq!(
+            operation["requestBody"]["content"]["application/json"]["schema"]["$ref"],
+            "#/components/schemas/Task"
+        );
         let complete = &document["paths"]["/v1/tasks/{task_id}:complete"]["post"];
         let schema = &complete["requestBody"]["content"]["application/json"]["schema"];
         assert!(schema["properties"].get("taskId").is_none() && schema["properties"].get("etag").is_some());
-        assert_eq!(complete["parameters"].as_array().unwrap().len(), 2);
+        assert_eq!(complete["parameters"].as_array().unwrap().len(), 1);
+        assert_eq!(complete["requestBody"]["required"], false);
+        assert_eq!(document["paths"]["/v1/tasks:batchDelete"]["post"]["requestBody"]["required"], true);
     }
 }

@@ -83,7 +83,13 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
     if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?
         && binding.method.has_request_id
     {
-        query::place(input, request, "request_id", key).map_err(|error| named(error, "Idempotency-Key"))?;
+        // The same thing said twice is said once; two things are not guessed between.
+        let said = ["requestId", "request_id"].into_iter().filter_map(|name| request.get(name)?.as_str());
+        if said.into_iter().any(|said| !said.is_empty() && said != key) {
+            let violation = Violation::new("Idempotency-Key", "CONFLICT", "says another id than requestId");
+            return Err(status::invalid_fields(vec![violation]));
+        }
+        query::replace(input, request, "request_id", key).map_err(|error| named(error, "Idempotency-Key"))?;
     }
     if let Some(tag) = only(&asked.headers, &IF_MATCH)?
         && tag != "*"

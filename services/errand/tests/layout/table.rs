@@ -222,6 +222,11 @@ pub(crate) const ROOMS: &[Room] = &[
         may: &["refusal", "errand_chassis", "errand_proto::status"],
         outside: NO_SQL,
     },
-    Room { crates: GATEWAY, path: "layers", may: &["bindings", "refusal", "errand_chassis", "errand_proto"], outside: NO_SQL },
+    Room {
+        crates: GATEWAY,
+        path: "layers",
+        may: &["bindings", "refusal", "errand_chassis", "errand_proto"],
+        outside: NO_SQL,
+    },
     Room { crates: GATEWAY, path: "refusal", may: &["errand_chassis", "errand_proto"], outside: NO_SQL },
 ];
