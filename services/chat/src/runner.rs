@@ -104,12 +104,12 @@ pub(crate) enum NoSlot {
     Closing,
 }
 
-/// What a runner itself adds to its owner's log.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a runner knows of its owner's log.
+#[derive(Debug, Clone, Copy)]
 struct Own {
-    /// Whether it is about to add something.
-    is_writing: bool,
-    /// How far the log went with what it added last.
+    /// Whether it is about to read or to add something.
+    is_busy: bool,
+    /// How far the log went with what it read or added last.
     head: Seq,
 }
 
@@ -261,7 +261,7 @@ impl Inner {
     async fn work(&self, owner: UserId, id: Uuid, voice: &Voice) -> End {
         // Before the turn is read: a wish in between is seen twice, not missed.
         let listener = self.store.hints().subscribe(owner);
-        let own = watch::Sender::new(Own::default());
+        let own = watch::Sender::new(Own { is_busy: true, head: 0 });
         // Whether the user wants it to stop: before its next action, and at once while it waits for
         // the model.
         let cancelled = &watch::Sender::new(false);
@@ -312,10 +312,10 @@ impl Inner {
         let mut head = 0;
         while !*cancelled.borrow() {
             let newest = listener.newer_than(head).await;
-            // What is being stored answers whether the turn is to stop.
-            let stored = own.wait_for(|own| !own.is_writing).await.map_or(0, |own| own.head);
-            if newest <= stored {
-                head = stored;
+            // What is being read or stored answers whether the turn is to stop.
+            let known = own.wait_for(|own| !own.is_busy).await.map_or(0, |own| own.head);
+            if newest <= known {
+                head = known;
                 continue;
             }
             match self.store.follow(owner, id, usize::MAX).await {
@@ -347,6 +347,7 @@ impl Inner {
             return Ok(End::Over);
         };
         wish(cancelled, turn.is_cancelled);
+        own.send_replace(Own { is_busy: false, head: turn.head });
         loop {
             let from = turn.events.len();
             let mut new = match turn::next(&turn.events) {
@@ -365,13 +366,11 @@ impl Inner {
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
             let (has_changed, undone) = (turn::has_changed(&turn.events, from), turn::undone(&turn.events, from));
             let new = NewEvents { from, events, has_changed, undone, now: self.clock.now() };
-            own.send_modify(|own| own.is_writing = true);
-            let appended = self.store.append(owner, id, new).await;
-            own.send_modify(|own| own.is_writing = false);
-            match appended.map_err(Why::Store)? {
+            own.send_modify(|own| own.is_busy = true);
+            match self.store.append(owner, id, new).await.map_err(Why::Store)? {
                 Appended::Stored { head, is_cancelled } => {
-                    own.send_modify(|own| own.head = head);
                     wish(cancelled, is_cancelled);
+                    own.send_replace(Own { is_busy: false, head });
                 }
                 Appended::Lost => return Err(Why::Lost),
             }

@@ -21,7 +21,7 @@ use errand_proto::task::{
     undo_changes_request::Selection,
 };
 use errand_storage::postgres::Settings;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status, body::Body};
@@ -60,6 +60,10 @@ pub(crate) enum Kept {
 #[derive(Debug)]
 pub(crate) struct StillClock;
 
+/// The same, this much later: by then a lease has run out.
+#[derive(Debug)]
+pub(crate) struct LateClock(pub(crate) SignedDuration);
+
 type Script = dyn Fn(&Transcript) -> Result<Step, ModelError> + Send + Sync;
 
 /// Answers with what a function makes of the transcript.
@@ -93,6 +97,8 @@ pub(crate) struct Tasks {
     pub(crate) is_down: bool,
     /// Whether no call is answered.
     pub(crate) hangs: bool,
+    /// Whether calls that make tasks are carried out, but not answered.
+    pub(crate) hangs_after: bool,
 }
 
 pub(crate) fn user(number: u128) -> UserId {
@@ -139,6 +145,16 @@ pub(crate) fn busy_model() -> Puppet {
 impl Clock for StillClock {
     fn now(&self) -> Timestamp {
         now()
+    }
+
+    fn id(&self) -> Uuid {
+        SystemClock.id()
+    }
+}
+
+impl Clock for LateClock {
+    fn now(&self) -> Timestamp {
+        now() + self.0
     }
 
     fn id(&self) -> Uuid {
@@ -193,6 +209,12 @@ impl Server {
         Postgres::open(&self.settings("errand_chat"), &crate::SCHEMA).await.expect("a store")
     }
 
+    /// A store that can or can not listen for what other processes do.
+    pub(crate) async fn behind(&self, pooler: bool) -> Postgres {
+        let settings = Settings { pooler, ..self.settings("errand_chat") };
+        Postgres::open(&settings, &crate::SCHEMA).await.expect("a store")
+    }
+
     /// A store with one connection, so that every statement meets the same plans.
     pub(crate) async fn alone(&self) -> Postgres {
         let settings = Settings { connections: 1, ..self.settings("errand_chat") };
@@ -212,6 +234,17 @@ impl Kept {
     /// One on each engine that there is.
     pub(crate) async fn each() -> Vec<Self> {
         [Some(Self::File(File::new())), Server::make().await.map(Self::Server)].into_iter().flatten().collect()
+    }
+
+    /// The same without anything in it.
+    pub(crate) async fn emptied(self) -> Self {
+        match self {
+            Self::File(_) => Self::File(File::new()),
+            Self::Server(server) => {
+                server.run("TRUNCATE chat.heads, chat.conversations, chat.messages, chat.turns, chat.changes, chat.requests").await;
+                Self::Server(server)
+            }
+        }
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {
@@ -356,12 +389,15 @@ impl TaskService for FakeTask {
         request: Request<BatchCreateTasksRequest>,
     ) -> Result<Response<BatchCreateTasksResponse>, Status> {
         let request = self.arrive(request).await?;
-        let mut made = self.tasks();
-        let mut tasks = Vec::new();
+        let (mut tasks, hangs) = (Vec::new(), self.tasks().hangs_after);
         for (at, new) in request.requests.into_iter().enumerate() {
+            let mut made = self.tasks();
             let id = Uuid::from_u128(100 + made.made.len() as u128).to_string();
             let task = Task { id, etag: "1".to_owned(), ..new.task.unwrap_or_default() };
             tasks.push(made.made.entry(format!("{}/{at:04}", request.request_id)).or_insert(task).clone());
+        }
+        if hangs {
+            std::future::pending::<()>().await;
         }
         Ok(Response::new(BatchCreateTasksResponse { tasks }))
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     domain::{conversation::Role, turn::runs},
     model::{Model, ModelError, Step},
-    store::{self, sqlite::Sqlite},
+    store,
     task_tools::TaskTools,
     testing::{FakeTask, File, Kept, Puppet, StillClock, busy_model, named, refusal, user},
 };
@@ -15,6 +15,12 @@ mod approval;
 
 #[path = "crash_tests.rs"]
 mod crash;
+
+#[path = "replica_tests.rs"]
+mod replica;
+
+#[path = "statement_tests.rs"]
+mod statement;
 
 const LIST: &str = "/errand.chat.v1.ChatService/ListMessages";
 

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use errand_changelog::Seq;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,8 @@ pub struct Turn {
     pub started: Timestamp,
     /// Whether the user wants it to stop.
     pub is_cancelled: bool,
+    /// How far the log of its owner went when this was read.
+    pub head: Seq,
     /// What happened so far; the place in this list is the event's step.
     pub events: Vec<Event>,
 }
