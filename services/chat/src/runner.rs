@@ -6,6 +6,7 @@
 //! not stop it. What the turn needs of its user, the token, lives here in memory: a turn that loses
 //! it is parked until the user comes back.
 
+mod spans;
 mod transcript;
 
 use std::{
@@ -20,6 +21,7 @@ use errand_changelog::{Listener, Seq, UserId};
 use errand_chassis::clock::Clock;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -200,13 +202,15 @@ impl Runner {
         running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
-        tokio::spawn(async move {
+        let span = spans::turn(turn);
+        let work = async move {
             let end = listed.inner.work(owner, turn, &voice).await;
             // First off the list, so that whoever is told can take the turn up again.
             drop(listed);
             drop(slot);
             ended.send_replace(Some(end));
-        });
+        };
+        tokio::spawn(work.instrument(span));
         this
     }
 
@@ -360,7 +364,7 @@ impl Inner {
             turn.events.append(&mut new);
             // A reply has no effect but its event: it is stored with the words that it says.
             if let Action::Reply(text) = turn::next(&turn.events) {
-                let reply = Event::Replied { message: self.clock.id(), text: text.into_owned() };
+                let reply = turn::replied(self.clock.id(), &text);
                 turn.events.push(reply);
             }
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
@@ -388,10 +392,12 @@ impl Inner {
     ) -> Result<Vec<Event>, Why> {
         Ok(match action {
             Action::AskModel => vec![self.ask(owner, turn, cancelled).await?],
-            Action::CallTool { call, step } => match self.tools.call(voice, turn.id, step, call).await {
-                Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
-                Finished::TokenRefused => return Err(Why::TokenRefused),
-            },
+            Action::CallTool { call, step } => {
+                match spans::tool(call, self.tools.call(voice, turn.id, step, call)).await {
+                    Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
+                    Finished::TokenRefused => return Err(Why::TokenRefused),
+                }
+            }
             Action::Prepare { call, is_again } => self.prepare(owner, turn, call, is_again, voice).await?,
             Action::Refuse { call_id, failure } => {
                 vec![Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) }]
@@ -434,10 +440,11 @@ impl Inner {
         }
         let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
         let transcript = transcript::transcript(&history, turn);
+        let next = spans::chat(self.model.name(), self.model.next(&transcript));
         let answer = tokio::select! {
             biased;
             () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
-            answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)) => answer,
+            answer = tokio::time::timeout(MODEL_PATIENCE, next) => answer,
         };
         Ok(match answer {
             Ok(Ok(Step::Reply(text))) => turn::said(&text),
