@@ -125,6 +125,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "errand_chassis::clock",
             "errand_chassis::drain",
             "errand_chassis::page_token",
+            "errand_chassis::trace",
         ],
         outside: NO_WIRE_NO_SQL,
     },
