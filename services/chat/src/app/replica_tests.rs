@@ -229,7 +229,9 @@ async fn a_tool_that_another_process_has_called_is_not_called_again() {
 #[tokio::test]
 async fn r_113_streams_that_wait_hold_no_connection_and_little_memory() {
     let Some(server) = Server::make().await else { return };
-    let streams = if std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full") { 1_000 } else { 200 };
+    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
+    let full = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
+    let streams = if full { 1_000 } else { 200 };
     let task = FakeTask::default();
     let store = Arc::new(server.connect().await);
     let one = world(store.clone(), Arc::new(Puppet::saying("hi").waiting()), &task, streams);
@@ -251,6 +253,7 @@ async fn r_113_streams_that_wait_hold_no_connection_and_little_memory() {
         .await;
     soon(one.asked(streams as usize)).await;
     let grown = resident().saturating_sub(before);
+    eprintln!("{streams} streams: {grown} KiB");
     assert!(grown < 200 * 1024, "{grown} KiB for {streams}");
     for number in 0..50 {
         let created = one.app.create_conversation(user(number), "a".to_owned(), None, false).await;

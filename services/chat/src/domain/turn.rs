@@ -284,6 +284,7 @@ pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
 /// The event of words of the model: never blank, never endless.
 #[must_use]
 pub fn said(text: &str) -> Event {
+    let text = &kept(text);
     let text = text.trim();
     let text = match text.char_indices().nth(LONGEST_REPLY) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -291,6 +292,18 @@ pub fn said(text: &str) -> Event {
         None => text.to_owned(),
     };
     Event::ModelAnswered(Answer::Text(text))
+}
+
+/// The event of a reply, which ends the turn.
+#[must_use]
+pub fn replied(message: Uuid, text: &str) -> Event {
+    Event::Replied { message, text: kept(text).into_owned() }
+}
+
+/// The text without U+0000, which is no part of words and which not every engine keeps. What a
+/// client says is refused with it; a model, or a task of old, may still hold one.
+fn kept(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
 }
 
 /// The event of calls that the model asks for: bounded, each with an id of its own, each judged.
