@@ -41,7 +41,7 @@ pub const LEAD: SignedDuration = SignedDuration::from_mins(10);
 const FRESH: SignedDuration = SignedDuration::from_mins(1);
 /// Keys that were read longer ago than this are read again when somebody asks for them, because a token may name one
 /// that is not known yet.
-const ASKED: SignedDuration = SignedDuration::from_secs(5);
+const ASKED: SignedDuration = SignedDuration::from_secs(1);
 /// How often a new key is tried to be made when another process was faster.
 const TRIES: usize = 8;
 

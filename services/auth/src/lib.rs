@@ -16,7 +16,7 @@ pub mod store;
 use std::sync::Arc;
 
 use errand_chassis::{
-    clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
+    clock::Clock, jwks::KeySet, page_token::PageTokens, secret::Secret, server::Routes, trace, upstream::Upstream,
 };
 use errand_proto::auth::auth_service_server::AuthServiceServer;
 use errand_storage::{Place, Ready, Schema};
@@ -156,7 +156,7 @@ async fn build(store: Arc<dyn Store>, dependencies: Dependencies, config: Config
         refresh: RefreshKey::new(&secret),
         pages: PageTokens::new(&secret, clock.clone())?,
         throttles: Throttles::new(config.sign_ups_per_email, config.sign_ups_per_address),
-        peers: Peers::new(erase),
+        peers: Peers::new(erase.into_iter().map(|(service, peer)| (service, trace::calling(peer))).collect()),
         closed: Notify::new(),
         clock,
     }))

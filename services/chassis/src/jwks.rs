@@ -186,7 +186,3 @@ async fn fetch(auth: Upstream) -> Result<Vec<PublicKey>, Status> {
         .filter_map(|key| Some(PublicKey { x: point(&key.x)?, y: point(&key.y)?, kid: key.kid }))
         .collect())
 }
-
-#[cfg(test)]
-#[path = "jwks_tests.rs"]
-mod tests;

@@ -5,14 +5,16 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    pin::Pin,
     str::FromStr,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -22,6 +24,8 @@ use crate::tls::ServerTls;
 const BACKLOG: u32 = 1024;
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer may take to close a connection that we have closed.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Where to listen: `address:port` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +73,14 @@ pub(crate) type Stream = Box<dyn Io>;
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection that is closed slowly: what the peer still sends is read and dropped, until it closes,
+/// too. A socket that is closed with bytes unread is reset, and the peer would never see our last
+/// words, a GOAWAY that says which calls may be sent again.
+pub(crate) struct Lingering {
+    stream: Stream,
+    closed: Option<Pin<Box<Sleep>>>,
+}
 
 // === impl Address ===
 
@@ -208,5 +220,67 @@ impl Accepted {
             })
         };
         timeout(HANDSHAKE, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+// === impl Lingering ===
+
+impl Lingering {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, closed: None }
+    }
+}
+
+impl AsyncRead for Lingering {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Lingering {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let end = match &mut this.closed {
+            Some(end) => end,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+                this.closed.insert(Box::pin(sleep(LINGER)))
+            }
+        };
+        let mut space = [0; 4096];
+        loop {
+            if end.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut dropped = ReadBuf::new(&mut space);
+            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut dropped)) {
+                Ok(()) if !dropped.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }

@@ -3,7 +3,12 @@
 //! One name may stand for many addresses, and a list for many names: calls are spread over all of
 //! them. What a name stands for is asked again and again, so that replicas may come and go.
 
-use std::{fmt, net::{IpAddr, SocketAddr}, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 /// The longest list that is taken.
 const MOST: usize = 64;

@@ -8,7 +8,7 @@ mod housekeeping;
 use std::{sync::Arc, time::Duration};
 
 use errand_changelog::{Actor, Origin, Request, UserId};
-use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens};
+use errand_chassis::{clock::Clock, drain::Drain, page_token::PageTokens, trace};
 use jiff::tz::TimeZone;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -154,7 +154,7 @@ impl App {
     ) -> Result<Started, Error> {
         let slot = self.slot()?;
         let (store, runner, voice) = (self.store.clone(), self.runner.clone(), voice.clone());
-        let begun = tokio::spawn(async move {
+        let begin = async move {
             let (turn, place) = (new.id, new.place);
             let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
             Ok(match store.start_turn(owner, new, by_user(request)).await? {
@@ -168,7 +168,8 @@ impl App {
                     return Err(Error::ConversationNotFound(id));
                 }
             })
-        });
+        };
+        let begun = tokio::spawn(trace::carry(begin));
         begun.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))
     }
 

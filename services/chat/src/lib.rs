@@ -22,7 +22,7 @@ mod testing;
 use std::{fmt, sync::Arc};
 
 use errand_chassis::{
-    clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes, upstream::Upstream,
+    clock::Clock, drain::Drain, page_token::PageTokens, secret::Secret, server::Routes, trace, upstream::Upstream,
 };
 use errand_proto::chat::chat_service_server::ChatServiceServer;
 use errand_storage::{Place, Ready, Schema};
@@ -97,7 +97,7 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
             (Arc::new(store), ready)
         }
     };
-    let runner = Runner::new(store.clone(), model, TaskTools::new(task), clock.clone(), config.turns);
+    let runner = Runner::new(store.clone(), model, TaskTools::new(trace::calling(task)), clock.clone(), config.turns);
     let app = App::new(store.clone(), runner.clone(), clock, pages, drain);
     Ok(Role { app, runner, store, ready })
 }

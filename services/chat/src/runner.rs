@@ -6,6 +6,7 @@
 //! not stop it. What the turn needs of its user, the token, lives here in memory: a turn that loses
 //! it is parked until the user comes back.
 
+mod spans;
 mod transcript;
 
 use std::{
@@ -20,6 +21,7 @@ use errand_changelog::{Listener, Seq, UserId};
 use errand_chassis::clock::Clock;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -104,12 +106,12 @@ pub(crate) enum NoSlot {
     Closing,
 }
 
-/// What a runner itself adds to its owner's log.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a runner knows of its owner's log.
+#[derive(Debug, Clone, Copy)]
 struct Own {
-    /// Whether it is about to add something.
-    is_writing: bool,
-    /// How far the log went with what it added last.
+    /// Whether it is about to read or to add something.
+    is_busy: bool,
+    /// How far the log went with what it read or added last.
     head: Seq,
 }
 
@@ -200,13 +202,15 @@ impl Runner {
         running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
-        tokio::spawn(async move {
+        let span = spans::turn(turn);
+        let work = async move {
             let end = listed.inner.work(owner, turn, &voice).await;
             // First off the list, so that whoever is told can take the turn up again.
             drop(listed);
             drop(slot);
             ended.send_replace(Some(end));
-        });
+        };
+        tokio::spawn(work.instrument(span));
         this
     }
 
@@ -261,7 +265,7 @@ impl Inner {
     async fn work(&self, owner: UserId, id: Uuid, voice: &Voice) -> End {
         // Before the turn is read: a wish in between is seen twice, not missed.
         let listener = self.store.hints().subscribe(owner);
-        let own = watch::Sender::new(Own::default());
+        let own = watch::Sender::new(Own { is_busy: true, head: 0 });
         // Whether the user wants it to stop: before its next action, and at once while it waits for
         // the model.
         let cancelled = &watch::Sender::new(false);
@@ -312,10 +316,10 @@ impl Inner {
         let mut head = 0;
         while !*cancelled.borrow() {
             let newest = listener.newer_than(head).await;
-            // What is being stored answers whether the turn is to stop.
-            let stored = own.wait_for(|own| !own.is_writing).await.map_or(0, |own| own.head);
-            if newest <= stored {
-                head = stored;
+            // What is being read or stored answers whether the turn is to stop.
+            let known = own.wait_for(|own| !own.is_busy).await.map_or(0, |own| own.head);
+            if newest <= known {
+                head = known;
                 continue;
             }
             match self.store.follow(owner, id, usize::MAX).await {
@@ -347,6 +351,7 @@ impl Inner {
             return Ok(End::Over);
         };
         wish(cancelled, turn.is_cancelled);
+        own.send_replace(Own { is_busy: false, head: turn.head });
         loop {
             let from = turn.events.len();
             let mut new = match turn::next(&turn.events) {
@@ -359,19 +364,17 @@ impl Inner {
             turn.events.append(&mut new);
             // A reply has no effect but its event: it is stored with the words that it says.
             if let Action::Reply(text) = turn::next(&turn.events) {
-                let reply = Event::Replied { message: self.clock.id(), text: text.into_owned() };
+                let reply = turn::replied(self.clock.id(), &text);
                 turn.events.push(reply);
             }
             let events = turn.events.get(from..).unwrap_or_default().to_vec();
             let (has_changed, undone) = (turn::has_changed(&turn.events, from), turn::undone(&turn.events, from));
             let new = NewEvents { from, events, has_changed, undone, now: self.clock.now() };
-            own.send_modify(|own| own.is_writing = true);
-            let appended = self.store.append(owner, id, new).await;
-            own.send_modify(|own| own.is_writing = false);
-            match appended.map_err(Why::Store)? {
+            own.send_modify(|own| own.is_busy = true);
+            match self.store.append(owner, id, new).await.map_err(Why::Store)? {
                 Appended::Stored { head, is_cancelled } => {
-                    own.send_modify(|own| own.head = head);
                     wish(cancelled, is_cancelled);
+                    own.send_replace(Own { is_busy: false, head });
                 }
                 Appended::Lost => return Err(Why::Lost),
             }
@@ -389,10 +392,12 @@ impl Inner {
     ) -> Result<Vec<Event>, Why> {
         Ok(match action {
             Action::AskModel => vec![self.ask(owner, turn, cancelled).await?],
-            Action::CallTool { call, step } => match self.tools.call(voice, turn.id, step, call).await {
-                Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
-                Finished::TokenRefused => return Err(Why::TokenRefused),
-            },
+            Action::CallTool { call, step } => {
+                match spans::tool(call, self.tools.call(voice, turn.id, step, call)).await {
+                    Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
+                    Finished::TokenRefused => return Err(Why::TokenRefused),
+                }
+            }
             Action::Prepare { call, is_again } => self.prepare(owner, turn, call, is_again, voice).await?,
             Action::Refuse { call_id, failure } => {
                 vec![Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) }]
@@ -435,10 +440,11 @@ impl Inner {
         }
         let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
         let transcript = transcript::transcript(&history, turn);
+        let next = spans::chat(self.model.name(), self.model.next(&transcript));
         let answer = tokio::select! {
             biased;
             () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
-            answer = tokio::time::timeout(MODEL_PATIENCE, self.model.next(&transcript)) => answer,
+            answer = tokio::time::timeout(MODEL_PATIENCE, next) => answer,
         };
         Ok(match answer {
             Ok(Ok(Step::Reply(text))) => turn::said(&text),

@@ -1,31 +1,20 @@
-//! What the tests of several modules need: a store in a folder of its own, a model that does as it
-//! is told, and a task service that remembers who asked it for what.
+//! What the tests of several modules need: a store in a place of its own on either engine, a model that
+//! does as it is told, and a task service.
+
+mod task;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use errand_changelog::{Actor, Fingerprint, Origin, Request as ChangeRequest, UserId};
-use errand_chassis::{
-    clock::{Clock, SystemClock},
-    upstream::{Unreached, Upstream},
-};
-use errand_proto::task::{
-    self, BatchCreateTasksRequest, BatchCreateTasksResponse, BatchDeleteTasksRequest, BatchDeleteTasksResponse,
-    CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse,
-    ReopenTaskRequest, Task, UndeleteTaskRequest, UndoChangesRequest, UndoChangesResponse, UpdateTaskRequest,
-    task_service_server::{TaskService, TaskServiceServer},
-    undo_changes_request::Selection,
-};
+use errand_chassis::clock::{Clock, SystemClock};
 use errand_storage::postgres::Settings;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tonic::{Code, Request, Response, Status, body::Body};
-use tower::{ServiceExt, util::BoxCloneSyncService};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +26,8 @@ use crate::{
         sqlite::{MIGRATIONS, Sqlite},
     },
 };
+
+pub(crate) use task::{FakeTask, Tasks, refusal};
 
 pub(crate) const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
 
@@ -60,6 +51,10 @@ pub(crate) enum Kept {
 #[derive(Debug)]
 pub(crate) struct StillClock;
 
+/// The same, this much later: by then a lease has run out.
+#[derive(Debug)]
+pub(crate) struct LateClock(pub(crate) SignedDuration);
+
 type Script = dyn Fn(&Transcript) -> Result<Step, ModelError> + Send + Sync;
 
 /// Answers with what a function makes of the transcript.
@@ -69,30 +64,6 @@ pub(crate) struct Puppet {
     pub(crate) read: Mutex<Vec<Transcript>>,
     /// A permit is taken for each answer.
     pub(crate) gate: Semaphore,
-}
-
-/// A task service without rules.
-#[derive(Clone, Default)]
-pub(crate) struct FakeTask(Arc<Mutex<Tasks>>);
-
-#[derive(Default)]
-pub(crate) struct Tasks {
-    /// The tasks by the request that made them.
-    pub(crate) made: BTreeMap<String, Task>,
-    /// The requests of deletes, in order, repetitions too.
-    pub(crate) deleted: Vec<String>,
-    /// The tasks that batches took away, by the request that did it.
-    pub(crate) taken: BTreeMap<String, Vec<Task>>,
-    /// The turns that were taken back.
-    pub(crate) undone: Vec<String>,
-    /// The headers of every call.
-    pub(crate) headers: Vec<http::HeaderMap>,
-    /// What to refuse the next calls with.
-    pub(crate) refusals: VecDeque<Status>,
-    /// Whether every call is refused.
-    pub(crate) is_down: bool,
-    /// Whether no call is answered.
-    pub(crate) hangs: bool,
 }
 
 pub(crate) fn user(number: u128) -> UserId {
@@ -139,6 +110,16 @@ pub(crate) fn busy_model() -> Puppet {
 impl Clock for StillClock {
     fn now(&self) -> Timestamp {
         now()
+    }
+
+    fn id(&self) -> Uuid {
+        SystemClock.id()
+    }
+}
+
+impl Clock for LateClock {
+    fn now(&self) -> Timestamp {
+        now() + self.0
     }
 
     fn id(&self) -> Uuid {
@@ -193,6 +174,12 @@ impl Server {
         Postgres::open(&self.settings("errand_chat"), &crate::SCHEMA).await.expect("a store")
     }
 
+    /// A store that can or can not listen for what other processes do.
+    pub(crate) async fn behind(&self, pooler: bool) -> Postgres {
+        let settings = Settings { pooler, ..self.settings("errand_chat") };
+        Postgres::open(&settings, &crate::SCHEMA).await.expect("a store")
+    }
+
     /// A store with one connection, so that every statement meets the same plans.
     pub(crate) async fn alone(&self) -> Postgres {
         let settings = Settings { connections: 1, ..self.settings("errand_chat") };
@@ -212,6 +199,17 @@ impl Kept {
     /// One on each engine that there is.
     pub(crate) async fn each() -> Vec<Self> {
         [Some(Self::File(File::new())), Server::make().await.map(Self::Server)].into_iter().flatten().collect()
+    }
+
+    /// The same without anything in it.
+    pub(crate) async fn emptied(self) -> Self {
+        match self {
+            Self::File(_) => Self::File(File::new()),
+            Self::Server(server) => {
+                server.run("TRUNCATE chat.heads, chat.conversations, chat.messages, chat.turns, chat.changes, chat.requests").await;
+                Self::Server(server)
+            }
+        }
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {
@@ -252,222 +250,5 @@ impl Model for Puppet {
             permit.forget();
         }
         (self.answer)(transcript)
-    }
-}
-
-impl Tasks {
-    /// The tasks that are there.
-    fn live(&self) -> Vec<Task> {
-        self.made.values().cloned().collect()
-    }
-}
-
-// === impl FakeTask ===
-
-impl FakeTask {
-    pub(crate) fn upstream(&self) -> Upstream {
-        let service = TaskServiceServer::new(self.clone());
-        BoxCloneSyncService::new(ServiceExt::<http::Request<Body>>::map_err(service, Unreached::new))
-    }
-
-    pub(crate) fn tasks(&self) -> MutexGuard<'_, Tasks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts this many tasks there.
-    pub(crate) fn fill(&self, count: u128) {
-        let mut tasks = self.tasks();
-        for number in 1000..1000 + count {
-            let id = Uuid::from_u128(number).to_string();
-            let task = Task { id: id.clone(), title: format!("task {number}"), etag: "1".into(), ..Default::default() };
-            tasks.made.insert(id, task);
-        }
-    }
-
-    /// How many tasks were made.
-    pub(crate) fn made(&self) -> usize {
-        self.tasks().made.len()
-    }
-
-    /// How many calls arrived.
-    pub(crate) fn calls(&self) -> usize {
-        self.tasks().headers.len()
-    }
-
-    /// The requests of deletes, each once.
-    pub(crate) fn deleted(&self) -> Vec<String> {
-        let mut deleted = self.tasks().deleted.clone();
-        deleted.dedup();
-        deleted
-    }
-
-    async fn arrive<T>(&self, request: Request<T>) -> Result<T, Status> {
-        let (metadata, _, message) = request.into_parts();
-        let hangs = {
-            let mut tasks = self.tasks();
-            tasks.headers.push(metadata.into_headers());
-            if let Some(refusal) = tasks.refusals.pop_front() {
-                return Err(refusal);
-            }
-            if tasks.is_down {
-                return Err(Status::unavailable("connection refused by 10.0.0.1"));
-            }
-            tasks.hangs
-        };
-        if hangs {
-            std::future::pending::<()>().await;
-        }
-        Ok(message)
-    }
-}
-
-/// A refusal as the real service sends it.
-pub(crate) fn refusal(code: Code, reason: &'static str) -> Status {
-    errand_chassis::Error::new(code, reason, "refused").into()
-}
-
-#[tonic::async_trait]
-impl TaskService for FakeTask {
-    async fn create_task(&self, request: Request<CreateTaskRequest>) -> Result<Response<Task>, Status> {
-        let request = self.arrive(request).await?;
-        let mut tasks = self.tasks();
-        let id = Uuid::from_u128(100 + tasks.made.len() as u128).to_string();
-        let task = Task { id, ..request.task.unwrap_or_default() };
-        let first = tasks.made.entry(request.request_id).or_insert(task);
-        Ok(Response::new(first.clone()))
-    }
-
-    async fn list_tasks(&self, request: Request<ListTasksRequest>) -> Result<Response<ListTasksResponse>, Status> {
-        self.arrive(request).await?;
-        let tasks = self.tasks().made.values().cloned().collect();
-        Ok(Response::new(ListTasksResponse { tasks, ..Default::default() }))
-    }
-
-    async fn delete_task(&self, request: Request<DeleteTaskRequest>) -> Result<Response<Task>, Status> {
-        let request = self.arrive(request).await?;
-        self.tasks().deleted.push(request.request_id);
-        Ok(Response::new(Task { id: request.task_id, ..Default::default() }))
-    }
-
-    type WatchTasksStream = futures_util::stream::Empty<Result<task::WatchTasksResponse, Status>>;
-
-    async fn batch_create_tasks(
-        &self,
-        request: Request<BatchCreateTasksRequest>,
-    ) -> Result<Response<BatchCreateTasksResponse>, Status> {
-        let request = self.arrive(request).await?;
-        let mut made = self.tasks();
-        let mut tasks = Vec::new();
-        for (at, new) in request.requests.into_iter().enumerate() {
-            let id = Uuid::from_u128(100 + made.made.len() as u128).to_string();
-            let task = Task { id, etag: "1".to_owned(), ..new.task.unwrap_or_default() };
-            tasks.push(made.made.entry(format!("{}/{at:04}", request.request_id)).or_insert(task).clone());
-        }
-        Ok(Response::new(BatchCreateTasksResponse { tasks }))
-    }
-
-    async fn batch_delete_tasks(
-        &self,
-        request: Request<BatchDeleteTasksRequest>,
-    ) -> Result<Response<BatchDeleteTasksResponse>, Status> {
-        let request = self.arrive(request).await?;
-        let mut tasks = self.tasks();
-        if let Some(taken) = tasks.taken.get(&request.request_id) {
-            return Ok(Response::new(BatchDeleteTasksResponse { tasks: taken.clone() }));
-        }
-        let mut taken = Vec::new();
-        for version in request.requests {
-            let Some(task) = tasks.live().into_iter().find(|task| task.id == version.task_id) else {
-                return Err(refusal(Code::NotFound, "TASK_NOT_FOUND"));
-            };
-            if !version.etag.is_empty() && version.etag != task.etag {
-                return Err(refusal(Code::Aborted, "ETAG_MISMATCH"));
-            }
-            taken.push(task);
-        }
-        tasks.made.retain(|_, task| !taken.iter().any(|gone| gone.id == task.id));
-        tasks.taken.insert(request.request_id, taken.clone());
-        Ok(Response::new(BatchDeleteTasksResponse { tasks: taken }))
-    }
-
-    async fn undo_changes(
-        &self,
-        request: Request<UndoChangesRequest>,
-    ) -> Result<Response<UndoChangesResponse>, Status> {
-        let request = self.arrive(request).await?;
-        let Some(Selection::TurnId(turn)) = request.selection else {
-            return Err(refusal(Code::NotFound, "CHANGES_NOT_FOUND"));
-        };
-        let mut tasks = self.tasks();
-        let back: Vec<Task> = tasks.taken.values().flatten().cloned().collect();
-        tasks.taken.clear();
-        tasks.made.extend(back.iter().map(|task| (task.id.clone(), task.clone())));
-        tasks.undone.push(turn);
-        Ok(Response::new(UndoChangesResponse { tasks: back, ..Default::default() }))
-    }
-
-    async fn batch_update_tasks(
-        &self,
-        request: Request<task::BatchUpdateTasksRequest>,
-    ) -> Result<Response<task::BatchUpdateTasksResponse>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn batch_complete_tasks(
-        &self,
-        request: Request<task::BatchCompleteTasksRequest>,
-    ) -> Result<Response<task::BatchCompleteTasksResponse>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn list_changes(
-        &self,
-        request: Request<task::ListChangesRequest>,
-    ) -> Result<Response<task::ListChangesResponse>, Status> {
-        self.arrive(request).await?;
-        Ok(Response::new(task::ListChangesResponse::default()))
-    }
-
-    async fn watch_tasks(
-        &self,
-        request: Request<task::WatchTasksRequest>,
-    ) -> Result<Response<Self::WatchTasksStream>, Status> {
-        self.arrive(request).await?;
-        Ok(Response::new(futures_util::stream::empty()))
-    }
-
-    async fn erase_me(
-        &self,
-        request: Request<task::EraseMeRequest>,
-    ) -> Result<Response<task::EraseMeResponse>, Status> {
-        self.arrive(request).await?;
-        Ok(Response::new(task::EraseMeResponse {}))
-    }
-
-    async fn get_task(&self, request: Request<GetTaskRequest>) -> Result<Response<Task>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn update_task(&self, request: Request<UpdateTaskRequest>) -> Result<Response<Task>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn complete_task(&self, request: Request<CompleteTaskRequest>) -> Result<Response<Task>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn reopen_task(&self, request: Request<ReopenTaskRequest>) -> Result<Response<Task>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
-    }
-
-    async fn undelete_task(&self, request: Request<UndeleteTaskRequest>) -> Result<Response<Task>, Status> {
-        self.arrive(request).await?;
-        Err(refusal(Code::NotFound, "TASK_NOT_FOUND"))
     }
 }

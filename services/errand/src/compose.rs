@@ -8,7 +8,7 @@
 mod front;
 mod services;
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use errand_chassis::{
     clock::{Clock, SystemClock},
@@ -20,6 +20,7 @@ use errand_chassis::{
     upstream::{self, Upstream},
 };
 use errand_proto::{auth::auth_service_server, chat::chat_service_server, task::task_service_server};
+use errand_storage::Ready;
 
 use crate::{
     cli::{Failure, Kind},
@@ -36,6 +37,8 @@ pub(crate) struct Suite {
     health: Health,
     drain: Drain,
     front: Upstream,
+    /// The services that are answered for here and are not.
+    elsewhere: Vec<&'static str>,
 }
 
 /// A service as the others call it.
@@ -98,7 +101,9 @@ impl Suite {
             }
         }
         let (health, front) = wiring.front(roles, peers)?;
-        Ok(Self { services, keys: wiring.keys, health, drain, front })
+        let away = |service: &Role| here(Role::Gateway) && !here(*service);
+        let elsewhere = Role::SERVICES.into_iter().filter(away).map(full_name).collect();
+        Ok(Self { services, keys: wiring.keys, health, drain, front, elsewhere })
     }
 
     /// What the network calls.
@@ -112,27 +117,24 @@ impl Suite {
     }
 
     /// Keeps health true: nothing serves before there are keys to verify tokens with, and a service
-    /// whose database takes no writes does not. To be spawned, and ended before the suite is.
+    /// whose database takes no writes does not. Never ends: to be spawned, and ended before the suite is.
     pub(crate) fn follow(&self) -> impl Future<Output = ()> + use<> {
+        let (keys, health, elsewhere) = (self.keys.clone(), self.health.clone(), self.elsewhere.clone());
         let readies = self.services.ready();
-        let (keys, health) = (self.keys.clone(), self.health.clone());
         async move {
             keys.loaded().await;
-            health.set_all(true);
-            let mut following = tokio::task::JoinSet::new();
-            for (service, mut ready) in readies {
-                let health = health.clone();
-                following.spawn(async move {
-                    let mut serves = ready.takes_writes();
-                    loop {
-                        health.set(full_name(service), serves);
-                        serves = ready.changed().await;
-                    }
-                });
-            }
-            while following.join_next().await.is_some() {}
-            // Without services there is nothing that could change.
-            std::future::pending().await
+            // Whether a service elsewhere takes calls is told by its own process.
+            elsewhere.into_iter().for_each(|name| health.set(name, true));
+            // Polled here, not spawned: when this ends none of them can say another word.
+            let mut following: Vec<_> =
+                readies.into_iter().map(|(service, ready)| Box::pin(follow(health.clone(), service, ready))).collect();
+            std::future::poll_fn(|context| {
+                for one in &mut following {
+                    _ = one.as_mut().poll(context);
+                }
+                std::task::Poll::<()>::Pending
+            })
+            .await;
         }
     }
 
@@ -144,6 +146,14 @@ impl Suite {
     /// Ends the services, callers before those they call.
     pub(crate) async fn close(&self) {
         self.services.close().await;
+    }
+}
+
+async fn follow(health: Health, service: Role, mut ready: Ready) -> Infallible {
+    let mut serves = ready.takes_writes();
+    loop {
+        health.set(full_name(service), serves);
+        serves = ready.changed().await;
     }
 }
 

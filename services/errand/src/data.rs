@@ -49,6 +49,7 @@ impl<'a> Folder<'a> {
     /// The same, made first when there is none, so that nobody else may read it even where the
     /// folder was there before and is open. SQLite makes its side files alike.
     pub(crate) fn private_database(&self, service: &str) -> Result<PathBuf, Failure> {
+        self.is_named()?;
         let path = self.database(service);
         private().truncate(false).open(&path).map_err(|error| self.fault("make a database in", &error))?;
         Ok(path)
@@ -56,6 +57,7 @@ impl<'a> Folder<'a> {
 
     /// Makes the folder when there is none, readable by nobody else.
     pub(crate) fn make(&self) -> Result<(), Failure> {
+        self.is_named()?;
         DirBuilder::new().recursive(true).mode(0o700).create(self.path).map_err(|error| self.fault("make", &error))
     }
 
@@ -97,7 +99,17 @@ impl<'a> Folder<'a> {
         })
     }
 
+    /// Without a home there is no folder unless somebody names one.
+    fn is_named(&self) -> Result<(), Failure> {
+        if self.path.as_os_str().is_empty() {
+            let message = "there is no HOME to keep the data in: say --data-dir (ERRAND_DATA_DIR)";
+            return Err(Failure::new(Kind::Configuration, message));
+        }
+        Ok(())
+    }
+
     fn stored_secret(&self) -> Result<String, Failure> {
+        self.is_named()?;
         let path = self.path.join(SECRET);
         let mut file = File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Failure::new(
@@ -197,6 +209,14 @@ mod tests {
         assert_eq!(folder.lock().unwrap_err().kind, Kind::NotReady);
         drop(first);
         folder.lock().unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_nobody_named_is_not_made() {
+        let settings = settings(PathBuf::new());
+        let folder = Folder::new(&settings);
+        assert_eq!(folder.make().unwrap_err().kind, Kind::Configuration);
+        assert!(folder.secret().unwrap_err().message.contains("--data-dir"));
     }
 
     #[test]

@@ -291,6 +291,26 @@ fn migrations_are_numbered_without_a_gap_and_every_one_is_in_the_binary() {
     none_of(&faults, "migrations/<service>/<engine>/NNNN_name.sql");
 }
 
+#[test]
+fn the_engines_of_a_service_are_built_alike() {
+    let mut faults = Vec::new();
+    for row in CRATES
+        .iter()
+        .filter(|row| ROOMS.iter().any(|room| room.path == "store/postgres" && room.crates.contains(&row.name)))
+    {
+        let names = |engine: &str| -> BTreeSet<String> {
+            let folder = format!("{}/src/store/{engine}", row.folder);
+            let paths = files(&[&folder]).into_iter().filter(|path| !is_unit_test(path));
+            paths.map(|path| path.trim_start_matches(&folder).to_owned()).collect()
+        };
+        let (sqlite, postgres) = (names("sqlite"), names("postgres"));
+        assert!(!sqlite.is_empty(), "{} has no store", row.folder);
+        let differing = sqlite.symmetric_difference(&postgres);
+        faults.extend(differing.map(|name| format!("{}/src/store/*{name} is there for one engine only", row.folder)));
+    }
+    none_of(&faults, "store/postgres mirrors store/sqlite file for file");
+}
+
 // === errors ===
 
 fn is_reason(text: &str) -> bool {

@@ -79,7 +79,7 @@ fn hash(text: &str) -> PasswordHash {
     PasswordHash::new(format!("hash-{text}"))
 }
 
-fn held(id: u128, now: Timestamp) -> Held {
+pub(crate) fn held(id: u128, now: Timestamp) -> Held {
     Held { session: Session::new(Uuid::from_u128(id), "grpcurl", "192.0.2.1".into(), now), secret_hash: [0xaa; 32] }
 }
 
@@ -361,6 +361,42 @@ async fn r_041_a_closed_account_leaves_nothing_but_what_others_are_to_erase(stor
     assert_eq!(ids(store.as_ref(), user(2), NOW).await, [2000], "nobody else is touched");
     let again = Beginning { email_key: "1@example.com".into(), ..beginning(user(3), "1@Example.com", 3000) };
     assert_eq!(store.sign_up(user(3), again, origin()).await.unwrap().unwrap().version, 1);
+}
+
+/// Every write once, each with what it must come to.
+pub(crate) async fn every_write(store: Arc<dyn Store>) {
+    let ada = sign_up(store.as_ref(), 1).await;
+    let renamed = Account { display_name: "Countess".into(), ..ada };
+    let done = store.update(user(1), renamed, asking("a", "x"), at(1)).await.unwrap();
+    assert!(matches!(done, Committed::Done(account) if account.version == 3));
+    open_session(store.as_ref(), user(1), 1001, at(1)).await;
+    let next = Held { session: held(1001, at(1)).session.rotated(1, at(2)), secret_hash: [0xbb; 32] };
+    assert!(store.rotate(user(1), next).await.unwrap());
+    let keep = Uuid::from_u128(1001);
+    assert!(store.change_password(user(1), hash("first"), hash("second"), keep, origin(), at(3)).await.unwrap());
+    assert_eq!(ids(store.as_ref(), user(1), at(3)).await, [1001]);
+    assert!(store.end_session(user(1), keep, Ending::LoggedOut, origin(), at(4)).await.unwrap());
+    for disabled in [true, false] {
+        assert_eq!(store.set_disabled(user(1), disabled, origin(), at(5)).await.unwrap(), Some(true));
+    }
+    assert!(store.reset_password(user(1), hash("third"), origin(), at(6)).await.unwrap());
+    let opening = Opening { held: held(1002, at(6)), verified: hash("third"), upgraded: Some(hash("fourth")) };
+    assert!(store.open_session(user(1), opening, origin(), at(6)).await.unwrap().is_some());
+    let before = store.account(user(1), Some("a")).await.unwrap();
+    assert!(before.account.is_some() && before.record.is_some());
+    assert_eq!(store.owner_of_email("1@example.com").await.unwrap(), Some(user(1)));
+    assert_eq!(store.owner_of_session(Uuid::from_u128(1002)).await.unwrap(), Some(user(1)));
+    assert!(store.session(user(1), Uuid::from_u128(1002)).await.unwrap().is_some());
+    assert_eq!(store.accounts("", 1).await.unwrap().len(), 1);
+    assert_eq!(kinds(store.as_ref(), user(1)).await.len(), 11);
+    while store.tidy(at(6) + session::LIFETIME, 10).await.unwrap() {}
+    assert_eq!(store.owner_of_session(Uuid::from_u128(1002)).await.unwrap(), None);
+    assert_eq!(store.account(user(1), Some("a")).await.unwrap().record, None);
+    assert!(store.close_account(user(1), hash("fourth"), &["one"], at(7)).await.unwrap());
+    let claimed = store.claim_erasures(at(7), 10).await.unwrap();
+    assert_eq!((claimed.due.len(), claimed.next), (1, Some(at(8))));
+    store.finish_erasure(user(1), "one").await.unwrap();
+    assert_eq!(store.account(user(1), None).await.unwrap().account, None);
 }
 
 /// After any history the log, replayed from its beginning, gives what the tables hold.

@@ -22,7 +22,7 @@ use crate::{
     chance,
     drain::Drain,
     error::Error,
-    listener::{Accepted, Listener},
+    listener::{Accepted, Lingering, Listener},
     protocol::Refusal,
     upstream::Upstream,
 };
@@ -139,7 +139,8 @@ async fn connection(
         }
     });
     let builder = builder(limits);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(service)));
     let aged = async {
         match limits.connection_age {
             Some(age) => sleep(chance::around(age)).await,

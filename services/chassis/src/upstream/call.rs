@@ -154,9 +154,12 @@ impl Remote {
         })
     }
 
-    async fn attempt(&self, call: &Call, load: Load, sent: Sent) -> Result<Answered, Failed> {
+    async fn attempt(&self, call: &Call, mut load: Load, sent: Sent) -> Result<Answered, Failed> {
         let request = self.request(call, &load, sent)?;
-        let answered = within(call.head, load.sender().try_send_request(request)).await.map_err(Failed::For)?;
+        let Some(mut sender) = load.sender() else { return Err(Failed::Unsent(Some(request.into_body()))) };
+        let answer = sender.try_send_request(request);
+        drop(sender);
+        let answered = within(call.head, answer).await.map_err(Failed::For)?;
         let response = answered.map_err(failed)?;
         let in_head = code(response.headers());
         let (head, body) = response.into_parts();

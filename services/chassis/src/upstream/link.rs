@@ -43,16 +43,27 @@ pub(super) struct Site {
 
 /// An open connection.
 pub(super) struct Link {
+    pub(super) tally: Arc<Tally>,
+    sender: Sender,
+}
+
+/// What goes on on a connection.
+pub(super) struct Tally {
     kind: Kind,
     pub(super) site: Arc<Site>,
-    sender: Sender,
     load: AtomicUsize,
     most: AtomicUsize,
     freed: Arc<Notify>,
 }
 
 /// One call on a connection; dropped when it is over.
-pub(super) struct Load(Arc<Link>);
+///
+/// It does not hold the connection: a request that is queued at the very moment in which a
+/// connection ends comes back when nobody can send on it any more, and not before.
+pub(super) struct Load {
+    tally: Arc<Tally>,
+    sender: Option<Sender>,
+}
 
 impl Site {
     /// Whether there is a connection on which it can be called.
@@ -83,7 +94,8 @@ impl Link {
         freed: Arc<Notify>,
     ) -> Arc<Self> {
         let most = AtomicUsize::new(connection.current_max_send_streams().min(MOST));
-        Arc::new(Self { kind, site, sender, load: AtomicUsize::new(0), most, freed })
+        let tally = Arc::new(Tally { kind, site, load: AtomicUsize::new(0), most, freed });
+        Arc::new(Self { tally, sender })
     }
 
     /// Keeps the connection going, until no new call can be made on it. Those that go on are not
@@ -93,56 +105,59 @@ impl Link {
         loop {
             tokio::select! {
                 ended = &mut connection => {
-                    debug!(place = ?self.site.found.place, ?ended, age = ?began.elapsed(), "connection ended");
+                    debug!(place = ?self.tally.site.found.place, ?ended, age = ?began.elapsed(), "connection ended");
                     return;
                 }
-                () = sleep(GLANCE) => self.most.store(connection.current_max_send_streams().min(MOST), Ordering::Relaxed),
+                () = sleep(GLANCE) => {
+                    let most = connection.current_max_send_streams().min(MOST);
+                    self.tally.most.store(most, Ordering::Relaxed);
+                }
             }
         }
     }
 
     /// What goes on on it; nothing when it takes no more.
     pub(super) fn load(&self) -> Option<usize> {
-        let load = self.load.load(Ordering::Relaxed);
-        (load < self.most.load(Ordering::Relaxed) && !self.sender.is_closed()).then_some(load)
+        let load = self.tally.load.load(Ordering::Relaxed);
+        (load < self.tally.most.load(Ordering::Relaxed) && !self.sender.is_closed()).then_some(load)
     }
 
     /// Begins a call, if it takes one more.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Load> {
+    pub(super) fn take(&self) -> Option<Load> {
         if self.sender.is_closed() {
             return None;
         }
-        let most = self.most.load(Ordering::Relaxed);
-        let taken =
-            self.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |load| (load < most).then_some(load + 1));
-        if taken.is_err() {
-            return None;
+        let tally = &self.tally;
+        let most = tally.most.load(Ordering::Relaxed);
+        let one_more = |load| (load < most).then_some(load + 1);
+        tally.load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        if tally.kind == Kind::Streams {
+            tally.site.streams.fetch_add(1, Ordering::Relaxed);
         }
-        if self.kind == Kind::Streams {
-            self.site.streams.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(Load(self.clone()))
+        Some(Load { tally: tally.clone(), sender: Some(self.sender.clone()) })
     }
 }
 
 impl Load {
     pub(super) fn site(&self) -> &Arc<Site> {
-        &self.0.site
+        &self.tally.site
     }
 
-    pub(super) fn sender(&self) -> Sender {
-        self.0.sender.clone()
+    /// What to send with, once.
+    pub(super) fn sender(&mut self) -> Option<Sender> {
+        self.sender.take()
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        if self.0.kind == Kind::Streams {
-            self.0.site.streams.fetch_sub(1, Ordering::Relaxed);
+        let tally = &self.tally;
+        if tally.kind == Kind::Streams {
+            tally.site.streams.fetch_sub(1, Ordering::Relaxed);
         }
-        let before = self.0.load.fetch_sub(1, Ordering::Relaxed);
-        if before >= self.0.most.load(Ordering::Relaxed) {
-            self.0.freed.notify_one();
+        let before = tally.load.fetch_sub(1, Ordering::Relaxed);
+        if before >= tally.most.load(Ordering::Relaxed) {
+            tally.freed.notify_one();
         }
     }
 }

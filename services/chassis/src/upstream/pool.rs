@@ -140,13 +140,13 @@ impl Pool {
         match kind {
             Kind::Unary => {
                 if not.is_none()
-                    && let Some(load) = less_loaded(&links, |link| link.load()).and_then(Link::take)
+                    && let Some(load) = less_loaded(&links, |link| link.load()).and_then(|link| link.take())
                 {
                     return Some(load);
                 }
                 // Chance has found none, or may not decide: look at all.
                 let mut free: Vec<_> = links.iter().filter_map(|link| Some((link.load()?, link))).collect();
-                free.sort_by_key(|(load, link)| (!is_other(&link.site), *load));
+                free.sort_by_key(|(load, link)| (!is_other(&link.tally.site), *load));
                 let load = free.into_iter().find_map(|(_, link)| link.take());
                 if load.is_none() {
                     self.sites().iter().for_each(|site| self.grow(site, kind));
@@ -159,7 +159,7 @@ impl Pool {
                 let others: Vec<_> = up.iter().filter(|site| is_other(site)).copied().collect();
                 let sites = if others.is_empty() { up } else { others };
                 let site = *less_loaded(&sites, |site| Some(site.streams.load(Ordering::Relaxed)))?;
-                let load = links.iter().filter(|link| Arc::ptr_eq(&link.site, site)).find_map(Link::take);
+                let load = links.iter().filter(|link| Arc::ptr_eq(&link.tally.site, site)).find_map(|link| link.take());
                 if load.is_none() {
                     self.grow(site, kind);
                 }
@@ -183,12 +183,12 @@ impl Pool {
     fn publish(&self, kind: Kind, link: Arc<Link>) -> Published<'_> {
         self.links(kind).change(|links| links.push(link.clone()));
         if kind == Kind::Unary {
-            link.site.up.fetch_add(1, Ordering::Relaxed);
+            link.tally.site.up.fetch_add(1, Ordering::Relaxed);
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
             // Streams wait for a place to be up.
             self.links(Kind::Streams).freed.notify_waiters();
         }
-        link.site.growing[kind as usize].store(false, Ordering::Relaxed);
+        link.tally.site.growing[kind as usize].store(false, Ordering::Relaxed);
         self.links(kind).freed.notify_waiters();
         Published { pool: self, kind, link }
     }
@@ -286,7 +286,7 @@ impl Pool {
     /// Has one more connection made to a place where all are full.
     fn grow(self: &Arc<Self>, site: &Arc<Site>, kind: Kind) {
         let links = self.links(kind).all();
-        let count = links.iter().filter(|link| Arc::ptr_eq(&link.site, site)).count();
+        let count = links.iter().filter(|link| Arc::ptr_eq(&link.tally.site, site)).count();
         let may = site.is_up() && count < MOST[kind as usize];
         if may && !site.growing[kind as usize].swap(true, Ordering::Relaxed) {
             site.spawn(self.clone().once(site.clone(), kind));
@@ -348,7 +348,7 @@ impl Drop for Published<'_> {
         let links = self.pool.links(self.kind);
         let left = links.change(|all| all.retain(|link| !Arc::ptr_eq(link, &self.link)));
         if self.kind == Kind::Unary {
-            self.link.site.up.fetch_sub(1, Ordering::Relaxed);
+            self.link.tally.site.up.fetch_sub(1, Ordering::Relaxed);
             if left == 0 {
                 *self.pool.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             }

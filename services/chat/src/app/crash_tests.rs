@@ -1,4 +1,4 @@
-//! A process that dies between any two things that it stores.
+//! A process that dies between any two things that it stores, on either engine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,12 +13,13 @@ use crate::{
         Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
         NewTurn, Page, Reach, Renewed, Taken, Updated,
     },
+    testing::LateClock,
 };
 
 /// A store of a process that dies at one of its writes.
 #[derive(Debug)]
 struct Mortal {
-    store: Sqlite,
+    store: Arc<dyn Store>,
     writes_left: AtomicUsize,
     /// Whether the last write is still stored, but nobody hears of it.
     stores_the_last: bool,
@@ -159,11 +160,17 @@ impl Store for Mortal {
     }
 }
 
+/// A process that begins when the leases of those before it have run out.
+fn born(store: Arc<dyn Store>, model: Puppet, task: &FakeTask, life: i32) -> World {
+    let clock = LateClock(jiff::SignedDuration::from_secs(11) * life);
+    timed(store, Arc::new(model), task, 8, Arc::new(clock))
+}
+
 /// One life: sends the message and dies at this write, or not at all.
-async fn live(file: &File, task: &FakeTask, writes: usize, stores_the_last: bool) -> Option<Answered> {
-    let store = Mortal { store: file.open(), writes_left: AtomicUsize::new(writes), stores_the_last };
+async fn live(kept: &Kept, task: &FakeTask, life: i32, writes: usize, stores_the_last: bool) -> Option<Answered> {
+    let store = Mortal { store: kept.open().await, writes_left: AtomicUsize::new(writes), stores_the_last };
     let store = Arc::new(store);
-    let world = world(store.clone(), Arc::new(busy_model()), task, 8);
+    let world = born(store.clone(), busy_model(), task, life);
     let answered = world.send(repeatable("add milk and eggs")).await;
     let dead = store.is_dead();
     world.close().await;
@@ -177,8 +184,8 @@ async fn live(file: &File, task: &FakeTask, writes: usize, stores_the_last: bool
     }
 }
 
-async fn check(file: &File, task: &FakeTask, answered: &Answered) {
-    let world = world(Arc::new(file.open()), Arc::new(busy_model()), task, 8);
+async fn check(kept: &Kept, task: &FakeTask, answered: &Answered) {
+    let world = born(kept.open().await, busy_model(), task, 100);
     let expected = [(Role::User, "add milk and eggs".to_owned()), (Role::Assistant, "Done.".to_owned())];
     assert_eq!(world.said(answered.conversation).await, expected);
     assert_eq!(world.conversations().await.len(), 1);
@@ -190,71 +197,80 @@ async fn check(file: &File, task: &FakeTask, answered: &Answered) {
 
 #[tokio::test]
 async fn r_103_a_crash_at_any_write_loses_nothing_and_repeats_nothing() {
-    for stores_the_last in [false, true] {
-        let mut writes = 1;
-        loop {
-            let (file, task) = (File::new(), FakeTask::default());
-            let first = live(&file, &task, writes, stores_the_last).await;
-            let answered = match &first {
-                Some(answered) => answered.clone(),
-                None => live(&file, &task, usize::MAX, false).await.expect("nothing dies any more"),
-            };
-            check(&file, &task, &answered).await;
-            if first.is_some() {
-                break;
+    for mut kept in Kept::each().await {
+        for stores_the_last in [false, true] {
+            let mut writes = 1;
+            loop {
+                kept = kept.emptied().await;
+                let task = FakeTask::default();
+                let first = live(&kept, &task, 0, writes, stores_the_last).await;
+                let answered = match &first {
+                    Some(answered) => answered.clone(),
+                    None => live(&kept, &task, 1, usize::MAX, false).await.expect("nothing dies any more"),
+                };
+                check(&kept, &task, &answered).await;
+                if first.is_some() {
+                    break;
+                }
+                writes += 1;
             }
-            writes += 1;
+            // start, answered, finished, finished, answered, finished, replied: each was a place to die.
+            assert!(writes >= 7, "{writes}");
         }
-        // start, answered, finished, finished, answered, finished, replied: each was a place to die.
-        assert!(writes >= 7, "{writes}");
     }
 }
 
 #[tokio::test]
 async fn r_103_a_process_that_dies_again_and_again_still_gets_there() {
-    let (file, task) = (File::new(), FakeTask::default());
-    let mut lives = 0;
-    let answered = loop {
-        lives += 1;
-        assert!(lives < 50, "it gets nowhere");
-        // Three writes a life: the request, the lease, and one step that is stored.
-        if let Some(answered) = live(&file, &task, 3, true).await {
-            break answered;
-        }
-    };
-    assert!(lives > 3, "{lives}");
-    check(&file, &task, &answered).await;
+    for kept in Kept::each().await {
+        let task = FakeTask::default();
+        let mut lives = 0;
+        let answered = loop {
+            lives += 1;
+            assert!(lives < 50, "it gets nowhere");
+            // Three writes a life: the request, the lease, and one step that is stored.
+            if let Some(answered) = live(&kept, &task, lives, 3, true).await {
+                break answered;
+            }
+        };
+        assert!(lives > 3, "{lives}");
+        check(&kept, &task, &answered).await;
+    }
 }
 
 #[tokio::test]
 async fn r_103_a_crash_at_any_write_after_a_yes_deletes_what_was_asked_and_once() {
-    for stores_the_last in [false, true] {
-        let mut writes = 1;
-        loop {
-            let (file, task) = (File::new(), FakeTask::default());
-            task.fill(50);
-            let model = || Arc::new(Puppet::new(approval::eager));
-            let first = world(Arc::new(file.open()), model(), &task, 8);
-            let asked = first.send(say(None, "delete everything")).await.unwrap();
-            first.close().await;
-            let yes = || Say { request: named("y", "yes"), ..say(Some(asked.conversation), "yes") };
+    for mut kept in Kept::each().await {
+        for stores_the_last in [false, true] {
+            let mut writes = 1;
+            loop {
+                kept = kept.emptied().await;
+                let task = FakeTask::default();
+                task.fill(50);
+                let model = || Puppet::new(approval::eager);
+                let first = born(kept.open().await, model(), &task, 0);
+                let asked = first.send(say(None, "delete everything")).await.unwrap();
+                first.close().await;
+                let yes = || Say { request: named("y", "yes"), ..say(Some(asked.conversation), "yes") };
 
-            let mortal = Mortal { store: file.open(), writes_left: AtomicUsize::new(writes), stores_the_last };
-            let dying = world(Arc::new(mortal), model(), &task, 8);
-            let died = dying.send(yes()).await.is_err();
-            dying.close().await;
+                let store = kept.open().await;
+                let mortal = Mortal { store, writes_left: AtomicUsize::new(writes), stores_the_last };
+                let dying = born(Arc::new(mortal), model(), &task, 1);
+                let died = dying.send(yes()).await.is_err();
+                dying.close().await;
 
-            let last = world(Arc::new(file.open()), model(), &task, 8);
-            let done = last.send(yes()).await.unwrap();
-            assert!(done.text.starts_with("Deleted 50 tasks."), "{}", done.text);
-            assert_eq!((task.made(), task.tasks().taken.len(), last.model.asked()), (0, 1, 0));
-            last.close().await;
-            if !died {
-                break;
+                let last = born(kept.open().await, model(), &task, 2);
+                let done = last.send(yes()).await.unwrap();
+                assert!(done.text.starts_with("Deleted 50 tasks."), "{}", done.text);
+                assert_eq!((task.made(), task.tasks().taken.len(), last.model.asked()), (0, 1, 0));
+                last.close().await;
+                if !died {
+                    break;
+                }
+                writes += 1;
             }
-            writes += 1;
+            // The message, what it answers, and what came of it: each was a place to die.
+            assert!(writes >= 3, "{writes}");
         }
-        // The message, what it answers, and what came of it: each was a place to die.
-        assert!(writes >= 3, "{writes}");
     }
 }

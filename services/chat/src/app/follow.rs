@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, fmt, time::Duration};
 
 use errand_changelog::{Listener, Request, Seq, UserId};
+use errand_chassis::trace;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
@@ -132,7 +133,7 @@ impl App {
         let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
         let (app, voice) = (self.clone(), voice.clone());
         // In a task of its own: a client that goes away in between leaves no wish half told.
-        let told = tokio::spawn(async move {
+        let told = tokio::spawn(trace::carry(async move {
             match app.store.cancel_turn(owner, turn, app.clock.now(), by_user(request)).await? {
                 Cancel::Kept => {}
                 Cancel::Reused => return Err(Error::RequestReused(name)),
@@ -143,7 +144,7 @@ impl App {
             // Whoever works on it, here or elsewhere, hears of the wish by itself.
             let running = unless_held(app.take_up(owner, &voice, turn).await)?;
             Ok((running, voice))
-        });
+        }));
         let (running, voice) = told.await.unwrap_or_else(|error| Err(Error::Lost(error.to_string())))?;
         self.answer(owner, &voice, turn, running).await
     }

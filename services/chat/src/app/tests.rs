@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     domain::{conversation::Role, turn::runs},
     model::{Model, ModelError, Step},
-    store::{self, sqlite::Sqlite},
+    store,
     task_tools::TaskTools,
     testing::{FakeTask, File, Kept, Puppet, StillClock, busy_model, named, refusal, user},
 };
@@ -15,6 +15,12 @@ mod approval;
 
 #[path = "crash_tests.rs"]
 mod crash;
+
+#[path = "replica_tests.rs"]
+mod replica;
+
+#[path = "statement_tests.rs"]
+mod statement;
 
 const LIST: &str = "/errand.chat.v1.ChatService/ListMessages";
 
@@ -132,6 +138,34 @@ async fn r_046_blank_content_and_unknown_time_zones_are_refused() {
     assert!(world.send(own).await.is_ok(), "the user's own zone is not this call's fault");
     assert_eq!(world.conversations().await.len(), 1);
     world.close().await;
+}
+
+#[tokio::test]
+async fn r_046_no_u_0000_reaches_a_store() {
+    use errand_proto::{
+        chat::{CancelTurnRequest, Conversation, CreateConversationRequest, SendMessageRequest},
+        validation::{Incoming, validate},
+    };
+    let nul = || "a\0b".to_owned();
+    let content = SendMessageRequest { content: nul(), ..Default::default() };
+    let request = SendMessageRequest { content: "a".to_owned(), request_id: nul(), ..Default::default() };
+    let conversation = Some(Conversation { title: nul(), ..Default::default() });
+    let title = CreateConversationRequest { conversation, ..Default::default() };
+    let id = CancelTurnRequest { turn_id: nul(), ..Default::default() };
+    assert_eq!((validate(&content).len(), validate(&request).len()), (1, 1));
+    assert_eq!((title.violations().len(), id.violations().len()), (1, 1));
+    for kept in Kept::each().await {
+        // What contracts do not hold back, and what a model says.
+        let model = Arc::new(Puppet::saying("o\0k"));
+        let world = world(kept.open().await, model, &FakeTask::default(), 8);
+        let zone = Say { time_zone: (nul(), true), ..say(None, "hi") };
+        assert_eq!(code_and_reason(world.send(zone).await.unwrap_err()), (Code::InvalidArgument, "INVALID_FIELDS"));
+        let own = Say { time_zone: (nul(), false), ..say(None, "hi") };
+        let answered = world.send(own).await.unwrap();
+        assert_eq!(answered.text, "ok");
+        assert_eq!(world.said(answered.conversation).await[1].1, "ok");
+        world.close().await;
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use errand_changelog::Seq;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,8 @@ pub struct Turn {
     pub started: Timestamp,
     /// Whether the user wants it to stop.
     pub is_cancelled: bool,
+    /// How far the log of its owner went when this was read.
+    pub head: Seq,
     /// What happened so far; the place in this list is the event's step.
     pub events: Vec<Event>,
 }
@@ -281,6 +284,7 @@ pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
 /// The event of words of the model: never blank, never endless.
 #[must_use]
 pub fn said(text: &str) -> Event {
+    let text = &kept(text);
     let text = text.trim();
     let text = match text.char_indices().nth(LONGEST_REPLY) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -288,6 +292,18 @@ pub fn said(text: &str) -> Event {
         None => text.to_owned(),
     };
     Event::ModelAnswered(Answer::Text(text))
+}
+
+/// The event of a reply, which ends the turn.
+#[must_use]
+pub fn replied(message: Uuid, text: &str) -> Event {
+    Event::Replied { message, text: kept(text).into_owned() }
+}
+
+/// The text without U+0000, which is no part of words and which not every engine keeps. What a
+/// client says is refused with it; a model, or a task of old, may still hold one.
+fn kept(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
 }
 
 /// The event of calls that the model asks for: bounded, each with an id of its own, each judged.

@@ -15,6 +15,11 @@ pub mod planner;
 /// Something that reads a conversation and says what comes next.
 #[async_trait]
 pub trait Model: Send + Sync {
+    /// Its name, for traces.
+    fn name(&self) -> &str {
+        "model"
+    }
+
     /// Reads the conversation so far and answers with the next step of its last turn.
     async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError>;
 }

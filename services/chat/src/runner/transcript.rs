@@ -99,6 +99,7 @@ mod tests {
             conversation: Uuid::nil(),
             started: Timestamp::UNIX_EPOCH,
             is_cancelled: false,
+            head: 0,
             events: called("b"),
         };
         let transcript = transcript(&history, &turn);

@@ -90,7 +90,8 @@ pub(crate) struct Limits {
 /// Where the data is.
 #[derive(Debug)]
 pub(crate) struct Data {
-    /// `ERRAND_DATA_DIR`, default `$XDG_DATA_HOME/errand` or `~/.local/share/errand`.
+    /// `ERRAND_DATA_DIR`, default `$XDG_DATA_HOME/errand` or `~/.local/share/errand`; empty without a home, which
+    /// matters only to who needs the folder.
     pub(crate) dir: PathBuf,
     /// `ERRAND_SECRET_KEY` or `ERRAND_SECRET_KEY_FILE`, at least 32 bytes. By default the program
     /// makes one in the data folder.
@@ -169,7 +170,7 @@ impl Config {
             .collect();
         if services().next().is_some() && self.data.secret_key.is_none() {
             missing.push(format!(
-                "`serve {asked}` needs the secret that all roles and replicas have: set ERRAND_SECRET_KEY_FILE or \
+                "`serve {asked}` needs a secret, the same for all its replicas: set ERRAND_SECRET_KEY_FILE or \
                  ERRAND_SECRET_KEY, at least {} bytes",
                 secret::SHORTEST
             ));
@@ -276,9 +277,6 @@ impl Data {
         let home = sources.foreign("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         let default = shared.or(home).map(|folder| folder.join("errand")).unwrap_or_default();
         let dir = sources.value(setting("data", "dir", "ERRAND_DATA_DIR"), default);
-        if dir.as_os_str().is_empty() {
-            sources.fault("there is no HOME to keep the data in: say --data-dir (ERRAND_DATA_DIR)".to_owned());
-        }
         let secret_key = sources.secret(setting("data", "secret_key", "ERRAND_SECRET_KEY"));
         if secret_key.as_ref().is_some_and(|key| key.expose_secret().len() < secret::SHORTEST) {
             sources.fault(format!("ERRAND_SECRET_KEY: a secret needs at least {} bytes", secret::SHORTEST));

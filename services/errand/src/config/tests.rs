@@ -156,7 +156,67 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
-fn without_a_home_the_data_folder_must_be_named() {
-    assert!(Fake::default().faults()[0].contains("--data-dir"));
-    assert!(Fake::default().with("ERRAND_DATA_DIR", "/data").load(&[]).is_ok());
+fn without_a_home_there_is_no_data_folder_until_it_is_named() {
+    assert_eq!(Fake::default().load(&[]).unwrap().data.dir, PathBuf::new());
+    let named = Fake::default().with("ERRAND_DATA_DIR", "/data").load(&[]).unwrap();
+    assert_eq!(named.data.dir, PathBuf::from("/data"));
+}
+
+const URL: &str = "postgres://ann:hunter2@db/errand";
+
+#[test]
+fn a_service_has_the_general_database_or_its_own_with_its_own_way_past_the_pooler() {
+    let urls = |config: &Config, service| {
+        let settings = config.database.of(service)?;
+        let direct = settings.direct_url.map(|url| url.expose_secret().to_owned());
+        Some((settings.url.expose_secret().to_owned(), direct))
+    };
+    assert_eq!(urls(&home().load(&[]).unwrap(), Role::Task), None);
+    let config = home()
+        .with("ERRAND_DATABASE_URL", URL)
+        .with("ERRAND_DATABASE_DIRECT_URL", "postgres://direct/errand")
+        .with("ERRAND_TASK_DATABASE_URL", "postgresql://task/errand")
+        .with("ERRAND_DATABASE_POOLER", "true")
+        .with("ERRAND_DATABASE_CONNECTIONS", "7")
+        .load(&[])
+        .unwrap();
+    assert_eq!(urls(&config, Role::Auth), Some((URL.to_owned(), Some("postgres://direct/errand".to_owned()))));
+    assert_eq!(urls(&config, Role::Task), Some(("postgresql://task/errand".to_owned(), None)));
+    assert!(config.database.of(Role::Chat).is_some_and(|chat| chat.pooler && chat.connections == 7));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let faults = home().with("ERRAND_DATABASE_URL", "ann:hunter2@db").faults();
+    assert!(faults[0].starts_with("ERRAND_DATABASE_URL: must be a URL") && !faults[0].contains("hunter2"));
+}
+
+#[test]
+fn what_is_missing_depends_on_what_is_served() {
+    let bare = home().load(&[]).unwrap();
+    assert!(bare.missing_for(&Role::ALL).is_empty() && bare.missing_for(&[Role::Gateway]).is_empty());
+    assert_eq!(bare.missing_for(&[Role::Auth, Role::Task]).len(), 3);
+    assert_eq!(bare.missing_for(&[Role::Task, Role::Gateway]).len(), 2);
+    let told = home().with("ERRAND_DATABASE_URL", URL).with("ERRAND_SECRET_KEY", SECRET).load(&[]).unwrap();
+    assert!(told.missing_for(&[Role::Auth, Role::Task, Role::Chat]).is_empty());
+}
+
+#[test]
+fn each_role_has_a_port_of_its_own_and_a_listener_of_its_kind() {
+    let bare = home().load(&[]).unwrap();
+    let listen = |roles: &[Role]| bare.server.listen_as(roles).to_string();
+    assert_eq!(listen(&[Role::Task]), "127.0.0.1:50052");
+    assert_eq!(listen(&[Role::Auth, Role::Chat]), "127.0.0.1:50051");
+    assert_eq!(listen(&[Role::Auth, Role::Gateway]), "127.0.0.1:8080");
+    assert_eq!(bare.peers.target(Role::Chat).map(ToString::to_string).as_deref(), Some("127.0.0.1:50053"));
+    let age = |config: &Config, role| config.limits.connections(&[role], Duration::ZERO).connection_age;
+    assert_eq!((age(&bare, Role::Gateway), age(&bare, Role::Task)), (None, Some(Connections::AGE)));
+    let told = home().with("ERRAND_CONNECTION_AGE", "5s").load(&[]).unwrap();
+    assert_eq!(age(&told, Role::Gateway), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn with_tls_a_port_may_be_reached_by_others() {
+    let fake = home().with("ERRAND_LISTEN", "0.0.0.0:8443").with("ERRAND_TLS_CERT", "/c").with("ERRAND_TLS_KEY", "/k");
+    assert_eq!(fake.load(&[]).unwrap().local_url(), "https://127.0.0.1:8443");
+    let socket = home().with("ERRAND_LISTEN", "unix:/run/errand").load(&[]).unwrap();
+    assert_eq!(socket.local_url(), "unix:/run/errand");
+    assert_eq!(home().with("ERRAND_TLS_KEY", "/k").faults(), ["ERRAND_TLS_KEY: needs ERRAND_TLS_CERT, too"]);
 }

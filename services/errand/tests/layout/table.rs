@@ -35,8 +35,10 @@ pub(crate) enum Outside {
     AllBut(&'static [&'static str]),
 }
 
-/// Words in capitals with an underscore that are something else than a reason: variables of the environment.
-pub(crate) const NO_REASON: &[&str] = &["CARGO_PKG_VERSION", "NO_COLOR", "OUT_DIR", "XDG_DATA_HOME"];
+/// Words in capitals with an underscore that are something else than a reason: variables of the environment, and
+/// the name of a code.
+pub(crate) const NO_REASON: &[&str] =
+    &["CARGO_PKG_VERSION", "FAILED_PRECONDITION", "NO_COLOR", "OUT_DIR", "XDG_DATA_HOME"];
 
 /// The floors: ground (proto, changelog, storage), chassis, services and gateway, binary.
 pub(crate) const CRATES: &[Crate] = &[
@@ -123,6 +125,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "errand_chassis::clock",
             "errand_chassis::drain",
             "errand_chassis::page_token",
+            "errand_chassis::trace",
         ],
         outside: NO_WIRE_NO_SQL,
     },

@@ -43,7 +43,7 @@ async fn engines() -> Vec<Engine> {
 }
 
 /// A store on a fresh database of PostgreSQL.
-async fn server() -> Option<(postgres::Postgres, Database)> {
+pub(super) async fn server() -> Option<(postgres::Postgres, Database)> {
     let database = Cluster::shared()?.database();
     let settings = |role| Settings::new(database.url(role).into());
     errand_storage::postgres::migrate::up(&settings("errand_migrate"), &crate::SCHEMA).await.unwrap();
@@ -51,31 +51,31 @@ async fn server() -> Option<(postgres::Postgres, Database)> {
     Some((store, database))
 }
 
-fn user(number: u128) -> UserId {
+pub(super) fn user(number: u128) -> UserId {
     UserId::from(Uuid::from_u128(number))
 }
 
-fn id(number: u128) -> TaskId {
+pub(super) fn id(number: u128) -> TaskId {
     // Scattered, so that the order of ids says nothing about the order of creation.
     TaskId(Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)))
 }
 
 /// Seconds after nine o'clock.
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::constant(1_795_251_600, 0) + SignedDuration::from_secs(seconds)
 }
 
-fn by_user() -> Origin {
+pub(super) fn by_user() -> Origin {
     Origin { actor: Actor::User, turn: None, request: None }
 }
 
-fn requested(request_id: &str, body: &str) -> Origin {
+pub(super) fn requested(request_id: &str, body: &str) -> Origin {
     let method = "/errand.task.v1.TaskService/CreateTask";
     let fingerprint = Fingerprint::of(method, body.as_bytes());
     Origin { request: Some(Request { id: request_id.to_owned(), method, fingerprint }), ..by_user() }
 }
 
-fn draft(title: &str) -> Draft {
+pub(super) fn draft(title: &str) -> Draft {
     Draft {
         title: Title::new(title).unwrap(),
         description: Description::default(),
@@ -85,20 +85,20 @@ fn draft(title: &str) -> Draft {
     }
 }
 
-fn due(seconds: i64) -> Option<DueTime> {
+pub(super) fn due(seconds: i64) -> Option<DueTime> {
     Some(DueTime::new(seconds, 0).unwrap())
 }
 
-fn labels(labels: &[&str]) -> Labels {
+pub(super) fn labels(labels: &[&str]) -> Labels {
     Labels::new(labels.iter().map(ToString::to_string).collect()).unwrap()
 }
 
-fn renamed(title: &str) -> Write {
+pub(super) fn renamed(title: &str) -> Write {
     Write::Patch(Patch { title: Some(Title::new(title).unwrap()), ..Patch::default() })
 }
 
 /// The step that a write comes to.
-fn step(id: TaskId, before: Option<Task>, write: &Write, now: Timestamp) -> Result<Step, Refusal> {
+pub(super) fn step(id: TaskId, before: Option<Task>, write: &Write, now: Timestamp) -> Result<Step, Refusal> {
     let expected = before.as_ref().map(|before| before.version);
     Ok(match apply(id, before.as_ref(), write, None, now)? {
         Applied::Changed(task) => Step { expected, task, change: Some(Difference { kind: write.kind(), before }) },
@@ -107,7 +107,13 @@ fn step(id: TaskId, before: Option<Task>, write: &Write, now: Timestamp) -> Resu
 }
 
 /// Reads, decides and commits as `app` does, until nobody was faster.
-async fn act(store: &dyn Store, owner: UserId, id: TaskId, write: &Write, now: Timestamp) -> Result<Task, Refusal> {
+pub(super) async fn act(
+    store: &dyn Store,
+    owner: UserId,
+    id: TaskId,
+    write: &Write,
+    now: Timestamp,
+) -> Result<Task, Refusal> {
     loop {
         let before = store.get(owner, id).await.unwrap();
         let step = step(id, before, write, now)?;
@@ -119,12 +125,12 @@ async fn act(store: &dyn Store, owner: UserId, id: TaskId, write: &Write, now: T
     }
 }
 
-async fn create(store: &dyn Store, owner: UserId, id: TaskId, draft: Draft, now: Timestamp) -> Task {
+pub(super) async fn create(store: &dyn Store, owner: UserId, id: TaskId, draft: Draft, now: Timestamp) -> Task {
     act(store, owner, id, &Write::Create(draft), now).await.unwrap()
 }
 
 /// All pages of a list.
-async fn walk(store: &dyn Store, owner: UserId, filter: &Filter, order: Order, size: usize) -> Vec<Task> {
+pub(super) async fn walk(store: &dyn Store, owner: UserId, filter: &Filter, order: Order, size: usize) -> Vec<Task> {
     let (mut tasks, mut after) = (Vec::new(), None);
     loop {
         let query = Query { filter: filter.clone(), order, after, size };

@@ -1,4 +1,5 @@
 //! Every case on PostgreSQL, where it is installed.
+#![expect(clippy::duplicate_mod, reason = "the same cases once on each engine")]
 
 use super::world::*;
 

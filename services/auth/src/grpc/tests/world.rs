@@ -28,13 +28,20 @@ pub(super) use rusqlite::types::ValueRef;
 pub(super) use secrecy::{ExposeSecret, SecretString};
 pub(super) use tonic::{Code, Request, Response, Status};
 
-pub(super) use crate::{Config, Dependencies, MIGRATIONS, Role, store::postgres::tests::migrated};
+pub(super) use crate::{
+    Config, Dependencies, MIGRATIONS, Role, SCHEMA,
+    store::{
+        Store,
+        postgres::{Postgres, tests::migrated},
+    },
+};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// Where a role keeps its data.
+#[derive(Clone)]
 pub(super) enum Home {
-    Folder(tempfile::TempDir),
+    Folder(Arc<tempfile::TempDir>),
     Server(Database),
 }
 
@@ -43,6 +50,7 @@ pub(super) struct Room<const SERVER: bool> {
     pub(super) home: Home,
     pub(super) clock: Arc<ManualClock>,
     pub(super) role: Role,
+    server: Option<Postgres>,
     pub(super) upstream: Upstream,
 }
 
@@ -61,7 +69,7 @@ impl Home {
         }
         let folder = tempfile::tempdir().unwrap();
         errand_storage::migrate::up(&folder.path().join("auth.db"), MIGRATIONS).unwrap();
-        Self::Folder(folder)
+        Self::Folder(Arc::new(folder))
     }
 
     pub(super) fn place(&self) -> Place {
@@ -73,12 +81,16 @@ impl Home {
 }
 
 impl<const SERVER: bool> Room<SERVER> {
+    pub(super) fn home() -> Home {
+        Home::new(SERVER)
+    }
+
     pub(super) async fn new() -> Self {
         Self::with(Config { sign_ups_per_email: 1000, sign_ups_per_address: 1000, ..Config::default() }).await
     }
 
     pub(super) async fn with(config: Config) -> Self {
-        Self::open(Home::new(SERVER), Arc::new(ManualClock::default()), config).await
+        Self::open(Self::home(), Arc::new(ManualClock::default()), config).await
     }
 
     pub(super) async fn open(home: Home, clock: Arc<ManualClock>, config: Config) -> Self {
@@ -95,12 +107,26 @@ impl<const SERVER: bool> Room<SERVER> {
         let keys = KeySet::empty();
         let dependencies =
             Dependencies { clock: clock.clone(), secret: Secret::new(&[9; 32]).unwrap(), keys: keys.clone(), erase };
-        let (store, ready) = crate::open_store(home.place()).await.unwrap();
+        let (store, ready, server) = match home.place() {
+            Place::Server(settings) => {
+                let store = Postgres::open(&settings, &SCHEMA).await.unwrap();
+                (Arc::new(store.clone()) as Arc<dyn Store>, store.ready(), Some(store))
+            }
+            place @ Place::File(_) => {
+                let (store, ready) = crate::open_store(place).await.unwrap();
+                (store, ready, None)
+            }
+        };
         let app = crate::build(store, dependencies, config).await.unwrap();
         let role = Role { app, ready, housekeeping: tokio::spawn(async {}).abort_handle() };
         let verifier = Arc::new(Verifier::new(keys, clock.clone()));
         let upstream = server::role(role.routes(), verifier, clock.clone());
-        Self { home, clock, role, upstream }
+        Self { home, clock, role, server, upstream }
+    }
+
+    /// How many statements were sent; none on a file.
+    pub(super) fn statements(&self) -> Option<u64> {
+        self.server.as_ref().map(Postgres::statements)
     }
 
     /// The role after it was killed and started again.

@@ -39,7 +39,7 @@ async fn a_disabled_account_opens_and_rotates_nothing_until_it_is_enabled(store:
     assert_eq!(set(true, 2).await.unwrap(), Some(false), "twice");
     let disabled = Account { version: 3, update_time: at(1), disable_time: Some(at(1)), ..account.clone() };
     assert_eq!(store.account(user(1), None).await.unwrap().account, Some(disabled.clone()));
-    assert_eq!(store.accounts("", 10).await.unwrap(), [disabled.clone()]);
+    assert_eq!(store.accounts("", 10).await.unwrap(), std::slice::from_ref(&disabled));
 
     let opening = || Opening { held: held(1001, at(3)), verified: hash("first"), upgraded: Some(hash("better")) };
     assert_eq!(store.open_session(user(1), opening(), origin(), at(3)).await.unwrap(), None);

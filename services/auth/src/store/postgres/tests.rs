@@ -1,3 +1,6 @@
+mod isolation;
+mod load;
+
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicU32, Ordering},

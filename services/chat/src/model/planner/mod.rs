@@ -48,6 +48,10 @@ struct Turn<'t> {
 
 #[async_trait]
 impl Model for Planner {
+    fn name(&self) -> &str {
+        "planner"
+    }
+
     async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError> {
         self.plan(transcript)
     }

@@ -187,6 +187,7 @@ pub(super) async fn get(database: &Database, owner: UserId, id: Uuid) -> Result<
         conversation: row.try_get("conversation")?,
         started: super::time(row, "start_time")?,
         is_cancelled: row.try_get("is_cancelled")?,
+        head: head(row)?,
         events,
     }))
 }
@@ -201,13 +202,12 @@ pub(super) async fn follow(
     let rows = database.read(statement).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     check_owner("turns", owner, row.try_get("owner")?, &turn.to_string())?;
-    let head: Option<Seq> = row.try_get("head")?;
     Ok(Some(Followed {
         conversation: row.try_get("conversation")?,
         events: events(row, owner, turn, from)?,
         is_open: row.try_get("is_open")?,
         is_cancelled: row.try_get("is_cancelled")?,
-        head: head.unwrap_or_default(),
+        head: head(row)?,
     }))
 }
 
@@ -292,6 +292,11 @@ pub(super) async fn renew_lease(
 pub(super) async fn release_lease(database: &Database, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error> {
     let statement = Statement::new("release_lease", RELEASE_LEASE).bind(*owner.as_uuid()).bind(turn).bind(holder);
     database.write(statement).await.map(drop)
+}
+
+fn head(row: &PgRow) -> Result<Seq, Error> {
+    let head: Option<Seq> = row.try_get("head")?;
+    Ok(head.unwrap_or_default())
 }
 
 /// The events of a turn from a step on, which a row holds in arrays.

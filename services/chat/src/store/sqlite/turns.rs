@@ -96,7 +96,7 @@ pub(super) fn get(connection: &Connection, owner: UserId, id: Uuid) -> Result<Op
         return Err(inconsistent("turns", "steps", &id.to_string()));
     }
     let Head { conversation, started, is_cancelled, .. } = head;
-    Ok(Some(Turn { id, conversation, started, is_cancelled, events }))
+    Ok(Some(Turn { id, conversation, started, is_cancelled, head: super::head(connection, owner)?, events }))
 }
 
 pub(super) fn follow(

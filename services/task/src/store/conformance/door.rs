@@ -261,3 +261,85 @@ async fn r_074_a_deleted_task_is_never_brought_back_by_an_update() {
         assert_eq!(walk(&*store, user(1), &Filter::default(), Order::default(), 50).await, []);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_077_64_writers_are_committed_or_told_that_they_are_late() {
+    for Engine { store, .. } in engines().await {
+        let mut writers = JoinSet::new();
+        for writer in 0..64 {
+            let store = store.clone();
+            writers.spawn(async move {
+                // Eight owners, a task for all of an owner's writers and one for each writer.
+                let owner = user(1 + writer % 8);
+                create(&*store, owner, id(100 + writer), draft("own"), at(0)).await;
+                let _ = act(&*store, owner, id(1), &Write::Create(draft("shared")), at(0)).await;
+                for count in 0..6 {
+                    let both = [id(100 + writer), id(1)];
+                    let both = if count % 2 == 0 { both } else { [both[1], both[0]] };
+                    let origin = requested(&format!("{writer}/{count}"), "x");
+                    loop {
+                        let (before, earlier) =
+                            store.look(owner, both.to_vec(), origin.request.clone(), at(1)).await.unwrap();
+                        assert_eq!(earlier, Earlier::New);
+                        let write = renamed(&format!("{writer}/{count}"));
+                        let steps = both.into_iter().zip(before).map(|(id, before)| step(id, before, &write, at(1)));
+                        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+                        match store.commit(owner, origin.clone(), steps.into(), at(1)).await.unwrap() {
+                            Commit::Committed(_) => break,
+                            Commit::Stale => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+            });
+        }
+        writers.join_all().await;
+        for owner in 1..=8 {
+            // 8 writers, each with its own task, 6 writes of two tasks; and the shared task, made once.
+            let head = store.log(user(owner)).await.unwrap().extent.head;
+            assert_eq!(head, 8 + 8 * 6 * 2 + 1);
+            let changes = store.changes(user(owner), 0, None, 1000).await.unwrap().0;
+            assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), (1..=head).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clashing_calls_on_one_owner_leave_a_log_without_a_gap() {
+    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
+    let full = std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full");
+    let calls: u128 = if full { 1000 } else { 60 };
+    for Engine { store, .. } in engines().await {
+        let mut clients = JoinSet::new();
+        for client in 0..16 {
+            let store = store.clone();
+            clients.spawn(async move {
+                let mut committed = Vec::new();
+                for call in 0..calls {
+                    // Two clients send each request; every fourth call clashes with all others.
+                    let request = format!("{}/{call}", client / 2);
+                    let number = if call % 4 == 0 { call } else { 1000 * (client / 2 + 1) + call };
+                    let new = step(id(number), None, &Write::Create(draft(&request)), at(0)).unwrap();
+                    match store.commit(user(1), requested(&request, "x"), vec![new].into(), at(0)).await.unwrap() {
+                        Commit::Committed(answer) => committed.push(answer.tasks[0].version),
+                        Commit::Replayed(_) | Commit::Stale => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+                committed
+            });
+        }
+        let mut versions: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
+        versions.sort_unstable();
+        let made = i64::try_from(calls / 4 + 8 * (calls - calls / 4)).unwrap();
+        assert_eq!(versions, (1..=made).collect::<Vec<_>>());
+        let (mut after, mut seqs) = (0, Vec::new());
+        loop {
+            let changes = store.changes(user(1), after, None, 500).await.unwrap().0;
+            let Some(last) = changes.last() else { break };
+            after = last.seq;
+            seqs.extend(changes.iter().map(|change| change.seq));
+        }
+        assert_eq!(seqs, versions);
+    }
+}

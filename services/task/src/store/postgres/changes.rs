@@ -18,13 +18,83 @@ use crate::{
     store::{Back, Earlier, Log, Selection},
 };
 
+/// Of an owner, who may have none.
+pub(super) const LOG: &str = "SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
+     FROM task.log l LEFT JOIN task.heads h ON h.owner = $1";
+
+/// The log comes with every row, and with one more where there is no change.
+pub(super) const AFTER: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT log.epoch, log.head, log.compacted, log.erase_time,
+            c.owner AS change_owner, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind,
+            c.before::text AS before, c.after::text AS after
+     FROM me
+     CROSS JOIN LATERAL (
+         SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
+         FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
+     LEFT JOIN LATERAL (
+         SELECT * FROM task.changes
+         WHERE owner = me.owner AND seq > $2 ORDER BY seq LIMIT $3) c ON true";
+
+/// As `AFTER`.
+pub(super) const OF_TURN: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT log.epoch, log.head, log.compacted, log.erase_time,
+            c.owner AS change_owner, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind,
+            c.before::text AS before, c.after::text AS after
+     FROM me
+     CROSS JOIN LATERAL (
+         SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
+         FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
+     LEFT JOIN LATERAL (
+         SELECT * FROM task.changes
+         WHERE owner = me.owner AND turn = $2 AND seq > $3 ORDER BY seq LIMIT $4) c ON true";
+
+/// As `AFTER`; each change comes with its task, and the answer to the request with the first.
+pub(super) const BACK_AT_TURN: &str =
+    "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT log.epoch, log.head, log.compacted, log.erase_time, r.method, r.fingerprint,
+            CASE WHEN c.place IS NULL OR c.place = 1 THEN r.answer::text END AS answer,
+            c.owner AS change_owner, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind,
+            c.before::text AS before, c.after::text AS after,
+            t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
+            t.create_time, t.update_time, t.complete_time, t.delete_time
+     FROM me
+     CROSS JOIN LATERAL (
+         SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
+         FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
+     LEFT JOIN LATERAL (
+         SELECT method, fingerprint, answer, time FROM task.requests
+         WHERE owner = me.owner AND request_id = $2 OFFSET 0) r ON r.time > $3
+     LEFT JOIN LATERAL (
+         SELECT *, row_number() OVER (ORDER BY seq) AS place FROM task.changes
+         WHERE owner = me.owner AND turn = $5 ORDER BY seq LIMIT $4) c ON true
+     LEFT JOIN LATERAL (
+         SELECT * FROM task.tasks WHERE owner = me.owner AND id = c.task OFFSET 0) t ON true";
+
+/// As `BACK_AT_TURN`.
+pub(super) const BACK_AT_RANGE: &str =
+    "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT log.epoch, log.head, log.compacted, log.erase_time, r.method, r.fingerprint,
+            CASE WHEN c.place IS NULL OR c.place = 1 THEN r.answer::text END AS answer,
+            c.owner AS change_owner, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind,
+            c.before::text AS before, c.after::text AS after,
+            t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
+            t.create_time, t.update_time, t.complete_time, t.delete_time
+     FROM me
+     CROSS JOIN LATERAL (
+         SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
+         FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
+     LEFT JOIN LATERAL (
+         SELECT method, fingerprint, answer, time FROM task.requests
+         WHERE owner = me.owner AND request_id = $2 OFFSET 0) r ON r.time > $3
+     LEFT JOIN LATERAL (
+         SELECT *, row_number() OVER (ORDER BY seq) AS place FROM task.changes
+         WHERE owner = me.owner AND seq >= $5 AND seq <= $6 ORDER BY seq LIMIT $4) c ON true
+     LEFT JOIN LATERAL (
+         SELECT * FROM task.tasks WHERE owner = me.owner AND id = c.task OFFSET 0) t ON true";
+
 /// How far the owner's log goes.
 pub(super) async fn log(db: &Postgres, owner: UserId) -> Result<Log, Error> {
-    let statement = Statement::new(
-        "log",
-        "SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
-         FROM task.log l LEFT JOIN task.heads h ON h.owner = $1",
-    );
+    let statement = Statement::new("log", LOG);
     log_of(&db.read(statement.bind(owner.as_uuid())).await?)
 }
 
@@ -35,19 +105,7 @@ pub(super) async fn after(
     after: Seq,
     limit: usize,
 ) -> Result<(Vec<Change<Task>>, Log), Error> {
-    let statement = Statement::new(
-        "changes",
-        "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-         SELECT log.epoch, log.head, log.compacted, log.erase_time,
-                c.owner AS changed_by, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind, c.before::text AS before, c.after::text AS after
-         FROM me
-         CROSS JOIN LATERAL (
-             SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
-             FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
-         LEFT JOIN LATERAL (
-             SELECT * FROM task.changes
-             WHERE owner = me.owner AND seq > $2 ORDER BY seq LIMIT $3) c ON true",
-    );
+    let statement = Statement::new("changes", AFTER);
     let rows = db.read(statement.bind(owner.to_string()).bind(after).bind(count(limit))).await?;
     Ok((changes(&rows, owner)?, log_of(&rows)?))
 }
@@ -60,19 +118,7 @@ pub(super) async fn of_turn(
     after: Seq,
     limit: usize,
 ) -> Result<(Vec<Change<Task>>, Log), Error> {
-    let statement = Statement::new(
-        "changes_of_turn",
-        "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-         SELECT log.epoch, log.head, log.compacted, log.erase_time,
-                c.owner AS changed_by, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind, c.before::text AS before, c.after::text AS after
-         FROM me
-         CROSS JOIN LATERAL (
-             SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
-             FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
-         LEFT JOIN LATERAL (
-             SELECT * FROM task.changes
-             WHERE owner = me.owner AND turn = $2 AND seq > $3 ORDER BY seq LIMIT $4) c ON true",
-    );
+    let statement = Statement::new("changes_of_turn", OF_TURN);
     let rows = db.read(statement.bind(owner.to_string()).bind(turn).bind(after).bind(count(limit))).await?;
     Ok((changes(&rows, owner)?, log_of(&rows)?))
 }
@@ -87,59 +133,19 @@ pub(super) async fn look_back(
     now: Timestamp,
 ) -> Result<Back, Error> {
     let statement = match selection {
-        Selection::Turn(turn) => Statement::new(
-            "look_back_at_turn",
-            "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-             SELECT log.epoch, log.head, log.compacted, log.erase_time, r.method, r.fingerprint,
-                    CASE WHEN c.place IS NULL OR c.place = 1 THEN r.answer::text END AS answer,
-                    c.owner AS changed_by, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind, c.before::text AS before, c.after::text AS after,
-                    t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
-                    t.create_time, t.update_time, t.complete_time, t.delete_time
-             FROM me
-             CROSS JOIN LATERAL (
-                 SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
-                 FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
-             LEFT JOIN LATERAL (
-                 SELECT method, fingerprint, answer, time FROM task.requests
-                 WHERE owner = me.owner AND request_id = $2 OFFSET 0) r ON r.time > $3
-             LEFT JOIN LATERAL (
-                 SELECT *, row_number() OVER (ORDER BY seq) AS place FROM task.changes
-                 WHERE owner = me.owner AND turn = $5 ORDER BY seq LIMIT $4) c ON true
-             LEFT JOIN LATERAL (
-                 SELECT * FROM task.tasks WHERE owner = me.owner AND id = c.task OFFSET 0) t ON true",
-        )
-        .bind(owner.to_string())
-        .bind(request.map(|request| request.id.as_str()))
-        .bind(oldest_kept(now))
-        .bind(count(limit))
-        .bind(turn),
-        Selection::Range(first, last) => Statement::new(
-            "look_back_at_range",
-            "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-             SELECT log.epoch, log.head, log.compacted, log.erase_time, r.method, r.fingerprint,
-                    CASE WHEN c.place IS NULL OR c.place = 1 THEN r.answer::text END AS answer,
-                    c.owner AS changed_by, c.seq, c.time, c.actor, c.turn, c.request_id, c.kind, c.before::text AS before, c.after::text AS after,
-                    t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
-                    t.create_time, t.update_time, t.complete_time, t.delete_time
-             FROM me
-             CROSS JOIN LATERAL (
-                 SELECT l.epoch, h.seq AS head, h.compacted, h.erase_time
-                 FROM task.log l LEFT JOIN task.heads h ON h.owner = me.owner OFFSET 0) log
-             LEFT JOIN LATERAL (
-                 SELECT method, fingerprint, answer, time FROM task.requests
-                 WHERE owner = me.owner AND request_id = $2 OFFSET 0) r ON r.time > $3
-             LEFT JOIN LATERAL (
-                 SELECT *, row_number() OVER (ORDER BY seq) AS place FROM task.changes
-                 WHERE owner = me.owner AND seq >= $5 AND seq <= $6 ORDER BY seq LIMIT $4) c ON true
-             LEFT JOIN LATERAL (
-                 SELECT * FROM task.tasks WHERE owner = me.owner AND id = c.task OFFSET 0) t ON true",
-        )
-        .bind(owner.to_string())
-        .bind(request.map(|request| request.id.as_str()))
-        .bind(oldest_kept(now))
-        .bind(count(limit))
-        .bind(first)
-        .bind(last),
+        Selection::Turn(turn) => Statement::new("look_back_at_turn", BACK_AT_TURN)
+            .bind(owner.to_string())
+            .bind(request.map(|request| request.id.as_str()))
+            .bind(oldest_kept(now))
+            .bind(count(limit))
+            .bind(turn),
+        Selection::Range(first, last) => Statement::new("look_back_at_range", BACK_AT_RANGE)
+            .bind(owner.to_string())
+            .bind(request.map(|request| request.id.as_str()))
+            .bind(oldest_kept(now))
+            .bind(count(limit))
+            .bind(first)
+            .bind(last),
     };
     let rows = db.read(statement).await?;
     let mut touched = BTreeMap::<TaskId, Task>::new();
@@ -185,7 +191,7 @@ fn changes(rows: &[PgRow], owner: UserId) -> Result<Vec<Change<Task>>, Error> {
 
 fn change(row: &PgRow, owner: UserId, seq: Seq) -> Result<Change<Task>, Error> {
     let wrong = |column| Error::Inconsistent { table: "changes", column, key: format!("{owner}/{seq}") };
-    if row.try_get::<Uuid, _>("changed_by")? != *owner.as_uuid() {
+    if row.try_get::<Uuid, _>("change_owner")? != *owner.as_uuid() {
         return Err(wrong("owner"));
     }
     let task = |column: &'static str| -> Result<Option<Task>, Error> {

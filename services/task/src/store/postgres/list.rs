@@ -386,3 +386,42 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use sqlx::PgConnection;
+
+    use super::{super::tests, Source};
+
+    /// Every list walks an index within both ends and never sorts.
+    pub(in super::super) async fn assert_plans(service: &mut PgConnection, owner: &str) {
+        let (low, high) = ("'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'");
+        let sources = [
+            (Source::CreateTime, "tasks_by_create_time", "NULL, NULL, NULL, NULL"),
+            (Source::DueTime, "tasks_by_due_time", "NULL, NULL, NULL, NULL"),
+            (Source::UpdateTime, "tasks_by_update_time", "NULL, NULL, NULL, NULL"),
+            (Source::Completed, "tasks_by_completed", "true, NULL, NULL, NULL"),
+            (Source::Label, "labels_pkey", "NULL, NULL, NULL, 'l3'"),
+        ];
+        for ((source, index, filter), descending) in sources.iter().flat_map(|source| [(source, false), (source, true)])
+        {
+            let (key, above, below) = match source {
+                Source::DueTime => ("bigint", "1800000000050000", "1800000000060000"),
+                _ => ("timestamptz", "'2026-11-02'", "'2026-11-04'"),
+            };
+            let types =
+                format!("text, boolean[], {key}, uuid, {key}, uuid, bigint, bigint, boolean, bigint, bigint, text");
+            let values = format!("{owner}, '{{f}}', {above}, {low}, {below}, {high}, 1000, 50, {filter}");
+            let plan = tests::plan(service, &types, source.sql(descending), &values).await;
+            tests::assert_walks(&plan, &[index]);
+            let column = match source {
+                Source::DueTime => "due_time",
+                Source::UpdateTime => "update_time",
+                _ => "create_time",
+            };
+            let bounds = plan.matches(&format!("ROW({column}, id)")).count();
+            assert_eq!(bounds, 2, "both ends are in the index:\n{plan}");
+            assert!(plan.contains("rows=51 loops=1"), "it ends with the page:\n{plan}");
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod changes;
 mod housekeeping;
 mod list;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -20,19 +20,43 @@ use crate::{
     store::{Earlier, Step},
 };
 
+/// Of an owner and an id.
+pub(super) const GET: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
+            t.create_time, t.update_time, t.complete_time, t.delete_time
+     FROM me CROSS JOIN LATERAL (
+         SELECT * FROM task.tasks WHERE owner = me.owner AND id = $2 OFFSET 0) t";
+
+/// An answer may be long: it comes with the first row only.
+pub(super) const LOOK: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
+            t.create_time, t.update_time, t.complete_time, t.delete_time,
+            r.method, r.fingerprint,
+            CASE WHEN t.place IS NULL OR t.place = 1 THEN r.answer::text END AS answer
+     FROM me
+     LEFT JOIN LATERAL (
+         SELECT method, fingerprint, answer, time FROM task.requests
+         WHERE owner = me.owner AND request_id = $3 OFFSET 0) r ON r.time > $4
+     LEFT JOIN LATERAL (
+         SELECT found.*, row_number() OVER () AS place
+         FROM unnest($2) AS wanted (id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM task.tasks WHERE owner = me.owner AND id = wanted.id OFFSET 0) found) t ON true";
+
+/// In the order in which they were deleted.
+pub(super) const EXPIRED: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
+     SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
+            t.create_time, t.update_time, t.complete_time, t.delete_time
+     FROM me CROSS JOIN LATERAL (
+         SELECT * FROM task.tasks
+         WHERE owner = me.owner AND delete_time <= $2 ORDER BY delete_time LIMIT $3) t";
+
 /// Before the year -4000.
 const EARLIEST: Timestamp = Timestamp::constant(-200_000_000_000, 0);
 
 /// A task, also a deleted one.
 pub(super) async fn get(db: &Postgres, owner: UserId, id: TaskId) -> Result<Option<Task>, Error> {
-    let statement = Statement::new(
-        "get_task",
-        "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-         SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
-                t.create_time, t.update_time, t.complete_time, t.delete_time
-         FROM me CROSS JOIN LATERAL (
-             SELECT * FROM task.tasks WHERE owner = me.owner AND id = $2 OFFSET 0) t",
-    );
+    let statement = Statement::new("get_task", GET);
     let rows = db.read(statement.bind(owner.to_string()).bind(id.0)).await?;
     rows.first().map(|row| task(row, owner)).transpose()
 }
@@ -45,28 +69,11 @@ pub(super) async fn look(
     request: Option<&Request>,
     now: Timestamp,
 ) -> Result<(Vec<Option<Task>>, Earlier), Error> {
-    // An answer may be long: it comes with the first row only.
-    let statement = Statement::new(
-        "look_at_tasks",
-        "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-         SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
-                t.create_time, t.update_time, t.complete_time, t.delete_time,
-                r.method, r.fingerprint,
-                CASE WHEN t.place IS NULL OR t.place = 1 THEN r.answer::text END AS answer
-         FROM me
-         LEFT JOIN LATERAL (
-             SELECT method, fingerprint, answer, time FROM task.requests
-             WHERE owner = me.owner AND request_id = $3 OFFSET 0) r ON r.time > $4
-         LEFT JOIN LATERAL (
-             SELECT found.*, row_number() OVER () AS place
-             FROM unnest($2) AS wanted (id)
-             CROSS JOIN LATERAL (
-                 SELECT * FROM task.tasks WHERE owner = me.owner AND id = wanted.id OFFSET 0) found) t ON true",
-    )
-    .bind(owner.to_string())
-    .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-    .bind(request.map(|request| request.id.as_str()))
-    .bind(changes::oldest_kept(now));
+    let statement = Statement::new("look_at_tasks", LOOK)
+        .bind(owner.to_string())
+        .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind(request.map(|request| request.id.as_str()))
+        .bind(changes::oldest_kept(now));
     let rows = db.read(statement).await?;
     let earlier = changes::earlier(&rows, owner, request)?;
     let mut found = HashMap::with_capacity(rows.len());
@@ -81,15 +88,7 @@ pub(super) async fn look(
 
 /// Tasks that were deleted at `before` or earlier.
 pub(super) async fn expired(db: &Postgres, owner: UserId, before: Timestamp, limit: usize) -> Result<Vec<Task>, Error> {
-    let statement = Statement::new(
-        "expired_tasks",
-        "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-         SELECT t.owner, t.id, t.version, t.title, t.description, t.priority, t.due_time, t.labels::text AS labels,
-                t.create_time, t.update_time, t.complete_time, t.delete_time
-         FROM me CROSS JOIN LATERAL (
-             SELECT * FROM task.tasks
-             WHERE owner = me.owner AND delete_time <= $2 ORDER BY delete_time LIMIT $3) t",
-    );
+    let statement = Statement::new("expired_tasks", EXPIRED);
     let statement = statement.bind(owner.to_string()).bind(time(before)).bind(changes::count(limit));
     db.read(statement).await?.iter().map(|row| task(row, owner)).collect()
 }

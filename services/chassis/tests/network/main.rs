@@ -1,0 +1,11 @@
+//! Roles in processes of their own, over real sockets: what a caller sees of replicas that come,
+//! go, hang and are replaced.
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
+
+mod calls;
+mod keys;
+mod places;
+mod replicas;
+mod secured;
+mod streams;
+mod world;
