@@ -20,6 +20,7 @@ mod model;
 mod operation;
 mod protocol;
 mod requests;
+mod rest;
 mod sandbox;
 mod shape;
 mod story;
