@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    pin::pin,
     sync::{Arc, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -151,7 +152,7 @@ impl Shared {
 
 /// Keeps a set up to date while somebody has it.
 async fn follow(set: Weak<Shared>, asked: Arc<Notify>, auth: Upstream) {
-    loop {
+    while set.strong_count() > 0 {
         let fetched = fetch(auth.clone()).await;
         let Some(shared) = set.upgrade() else { return };
         let set = KeySet(shared);
@@ -159,18 +160,22 @@ async fn follow(set: Weak<Shared>, asked: Arc<Notify>, auth: Upstream) {
             Ok(keys) if !keys.is_empty() => set.publish(&keys),
             Ok(_) => tracing::warn!("auth has no signing keys"),
             Err(error) => {
-                tracing::warn!(code = ?error.code(), error = error.message(), "signing keys were not fetched")
+                tracing::warn!(code = ?error.code(), error = error.message(), "signing keys were not fetched");
             }
         }
+        let now = Instant::now();
         if let Some(fetching) = &set.0.fetching {
-            fetching.last.send_replace(Some(Instant::now()));
+            fetching.last.send_replace(Some(now));
         }
-        let pause = if set.0.keys().is_empty() { AGAIN } else { REFRESH };
+        let pause = chance::around(if set.0.keys().is_empty() { AGAIN } else { REFRESH });
         drop(set);
-        let next = sleep(chance::around(pause));
-        tokio::select! {
-            () = next => {}
-            () = asked.notified() => {}
+        let mut next = pin!(sleep(pause));
+        loop {
+            tokio::select! {
+                () = &mut next => break,
+                // Somebody may have asked while the answer was on its way.
+                () = asked.notified() => if now.elapsed() >= PAUSE { break },
+            }
         }
     }
 }

@@ -26,7 +26,7 @@ use std::{
 use deadpool::managed::{Object, Pool, PoolError, Timeouts};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tracing::Instrument;
 
 use crate::{Error, Ready, Schema};
@@ -38,6 +38,10 @@ pub use statement::{Statement, Time};
 
 /// How often a write is repeated that collided with another.
 const COLLISIONS: u32 = 20;
+/// More writes than could ever run: each has a connection.
+const WRITING: u32 = 1 << 16;
+/// How long closing waits for them.
+const WRITES_END: Duration = Duration::from_secs(10);
 /// A write that is not answered by then has lost its connection: the server ends statements before.
 const WRITE_ENDS: Duration = Duration::from_secs(60);
 
@@ -65,6 +69,8 @@ struct Inner {
     keeper: Keeper,
     acquire_timeout: Duration,
     statements: AtomicU64,
+    /// One permit for each write that runs; all of them once none does.
+    writing: Arc<Semaphore>,
     /// Where LISTEN can be said.
     direct: Option<PgConnectOptions>,
     schema: &'static str,
@@ -136,6 +142,7 @@ impl Postgres {
             keeper,
             acquire_timeout: settings.acquire_timeout,
             statements: AtomicU64::new(0),
+            writing: Arc::new(Semaphore::new(WRITING as usize)),
             direct,
             schema: schema.name,
         }));
@@ -159,9 +166,14 @@ impl Postgres {
         let span = span(&statement);
         let connection = self.acquire().instrument(span.clone()).await;
         let connection = told(&span, connection)?;
+        let permit = Arc::clone(&self.0.writing).try_acquire_owned().map_err(|_| Error::Busy)?;
         let this = self.clone();
         let within = span.clone();
-        let writing = async move { told(&within, this.write_out(connection, &statement).await) };
+        let writing = async move {
+            let outcome = told(&within, this.write_out(connection, &statement).await);
+            drop(permit);
+            outcome
+        };
         let writing = tokio::spawn(writing.instrument(span));
         writing.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
@@ -178,9 +190,10 @@ impl Postgres {
         self.0.statements.load(Ordering::Relaxed)
     }
 
-    /// Takes no more work and closes all connections that nobody uses; the others when their statements end.
+    /// Takes no more work, lets writes come to their end, and closes the connections.
     pub async fn close(&self) {
         self.0.pool.close();
+        let _ = timeout(WRITES_END, self.0.writing.acquire_many(WRITING)).await;
         self.0.keeper.close().await;
     }
 

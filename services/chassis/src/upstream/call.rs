@@ -77,7 +77,7 @@ enum Failed {
 impl Remote {
     pub(super) fn new(targets: Targets, tls: Option<ClientTls>, settings: Settings) -> Self {
         let is_secure = tls.is_some();
-        let (pool, background) = Pool::start(&targets, tls, &settings);
+        let (pool, background) = Pool::start(targets, tls, &settings);
         Self { pool, is_secure, budget: Budget::new(), drain: settings.drain, _background: background }
     }
 

@@ -85,7 +85,7 @@ struct Published<'a> {
 
 impl Pool {
     /// Begins to connect.
-    pub(super) fn start(targets: &Targets, tls: Option<ClientTls>, settings: &Settings) -> (Arc<Self>, Background) {
+    pub(super) fn start(targets: Targets, tls: Option<ClientTls>, settings: &Settings) -> (Arc<Self>, Background) {
         let pool = Arc::new(Self {
             dialer: Dialer { tls, connect: settings.connect, ping: settings.ping },
             patience: settings.patience,

@@ -55,8 +55,8 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    pub(super) fn new(targets: &Targets) -> Self {
-        Self { targets: targets.iter().map(|target| (target.clone(), Vec::new())).collect() }
+    pub(super) fn new(targets: Targets) -> Self {
+        Self { targets: targets.into_iter().map(|target| (target, Vec::new())).collect() }
     }
 
     /// Whether looking again may find others.

@@ -74,8 +74,10 @@ async fn r_115_a_rolling_restart_under_load_fails_no_call() {
         .collect();
     for _ in 0..10 {
         let before = script.calls();
-        until("calls go on", || script.calls() > before + 50 || callers.iter().any(|caller| caller.is_finished()))
-            .await;
+        until("calls go on", || {
+            script.calls() > before + 50 || callers.iter().any(tokio::task::JoinHandle::is_finished)
+        })
+        .await;
         let address = peer.address.clone();
         peer.stop().await;
         peer = Peer::on(&address, None, Limits::default(), script.upstream());

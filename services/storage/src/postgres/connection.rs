@@ -29,6 +29,8 @@ const CONNECTS_AT_ONCE: usize = 3;
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
+/// In the place of a process when there is none to be cancelled.
+pub(super) const NOT_OURS: i32 = 0;
 
 /// Makes connections for the pool.
 pub(super) struct Manager {
@@ -125,7 +127,7 @@ impl managed::Manager for Manager {
 async fn connect(options: &PgConnectOptions, pooler: bool) -> Result<(PgConnection, i32), Error> {
     let connecting = async {
         let mut connection = options.connect().await?;
-        let pid = if pooler { 0 } else { process(&mut connection, "SELECT pg_backend_pid()").await? };
+        let pid = if pooler { NOT_OURS } else { process(&mut connection, "SELECT pg_backend_pid()").await? };
         Ok::<_, sqlx::Error>((connection, pid))
     };
     match timeout(CONNECT, connecting).await {
@@ -198,7 +200,7 @@ impl Connection {
         &mut self.inner
     }
 
-    /// The server's process that runs the statement.
+    /// The server's process that runs the statement, or [`NOT_OURS`].
     pub(super) fn pid(&self) -> i32 {
         self.pid
     }
@@ -211,11 +213,14 @@ impl Connection {
     /// A pooler gives each transaction another process. The messages of one statement have to meet the same
     /// one, and to cancel it that must be known.
     async fn in_transaction(&mut self, statement: &Statement) -> Result<Vec<PgRow>, sqlx::Error> {
+        // Only between here and there is the process ours: cancelling it at any other time would hit somebody else.
+        self.pid = NOT_OURS;
         // A pooler that finds no server lets its clients wait, for minutes if it is told to.
         let beginning = process(&mut self.inner, "BEGIN; SELECT pg_backend_pid()");
         self.pid = timeout(CONNECT, beginning).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
         self.began = true;
         let outcome = self.send(statement).await;
+        self.pid = NOT_OURS;
         match &outcome {
             Ok(_) => self.inner.execute(sqlx::raw_sql("COMMIT")).await.map(drop)?,
             Err(error) if is_loss(error) => {}
@@ -226,8 +231,8 @@ impl Connection {
 
     /// Reads away what is left of a statement that nobody waits for. Whether the connection can be used again.
     pub(super) async fn drain(&mut self) -> bool {
-        // A cancel that comes late hits the first statement after it, so one has to go through. The error of
-        // the cancelled statement is read by the first attempt, too.
+        // A cancel that comes late hits the first statement after it, so one has to go through. The first attempt
+        // reads the error of the cancelled statement, too.
         for _ in 0..5 {
             let sql = if self.pooler { "ROLLBACK" } else { "SELECT 1" };
             match self.inner.execute(sqlx::raw_sql(sql)).await {

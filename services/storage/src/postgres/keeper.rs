@@ -19,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::connection::{Connection, Manager, jitter};
+use super::connection::{Connection, Manager, NOT_OURS, jitter};
 
 /// How often the server is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// ... and one that takes longer than this is none.
 const NO_ANSWER: Duration = Duration::from_secs(4);
 /// Cancels that may wait for their turn.
-const CANCELS_WAITING: usize = 1024;
+const JOBS_WAITING: usize = 1024;
 /// How long a statement may take to end that was cancelled.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 pub(super) struct Keeper(Arc<Shared>);
 
 struct Shared {
-    cancels: mpsc::Sender<Cancel>,
+    jobs: mpsc::Sender<Job>,
     reachable: watch::Receiver<bool>,
     state: Arc<State>,
 }
@@ -53,9 +53,11 @@ struct State {
     suspected: Notify,
 }
 
-struct Cancel {
-    pid: i32,
-    done: oneshot::Sender<()>,
+enum Job {
+    /// Cancel what a process runs, and say whether that is over: one that may still come must find nobody.
+    Cancel { pid: i32, over: oneshot::Sender<bool> },
+    /// End.
+    Close,
 }
 
 struct Task {
@@ -69,13 +71,13 @@ struct Task {
 
 impl Keeper {
     pub(super) fn start(options: PgConnectOptions) -> Self {
-        let (cancels, waiting) = mpsc::channel(CANCELS_WAITING);
+        let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
         let (sender, reachable) = watch::channel(true);
         let state = Arc::<State>::default();
         let options = options.statement_cache_capacity(0);
         let task = Task { options, connection: None, reachable: sender, state: Arc::clone(&state) };
         tokio::spawn(task.run(waiting));
-        Self(Arc::new(Shared { cancels, reachable, state }))
+        Self(Arc::new(Shared { jobs, reachable, state }))
     }
 
     /// Whether the server can be reached, as far as is known.
@@ -103,11 +105,13 @@ impl Keeper {
         let keeper = self.clone();
         runtime.spawn(async move {
             let mut held = connection;
-            let (done, cancelled) = oneshot::channel();
-            if keeper.0.cancels.send(Cancel { pid: held.pid(), done }).await.is_ok() {
-                let _ = cancelled.await;
-            }
-            if !matches!(timeout(DRAIN, Connection::drain(&mut held)).await, Ok(true)) {
+            let (over, answer) = oneshot::channel();
+            let cancel = Job::Cancel { pid: held.pid(), over };
+            let cancelled = match held.pid() {
+                NOT_OURS => true,
+                _ => keeper.0.jobs.send(cancel).await.is_ok() && answer.await.unwrap_or(false),
+            };
+            if !cancelled || !matches!(timeout(DRAIN, Connection::drain(&mut held)).await, Ok(true)) {
                 drop(Object::take(held));
                 keeper.suspect();
             }
@@ -116,21 +120,24 @@ impl Keeper {
 
     /// Ends the task.
     pub(super) async fn close(&self) {
-        let _ = self.0.cancels.send(Cancel { pid: 0, done: oneshot::channel().0 }).await;
+        let _ = self.0.jobs.send(Job::Close).await;
     }
 }
 
 // === impl Task ===
 
 impl Task {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Cancel>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut pause = Duration::ZERO;
         loop {
             tokio::select! {
                 biased;
-                cancel = waiting.recv() => match cancel {
-                    Some(Cancel { pid: 0, .. }) | None => break,
-                    Some(cancel) => self.cancel(cancel).await,
+                // A server that is silent hears no cancel, either.
+                job = waiting.recv(), if !self.state.silent.load(Ordering::Relaxed) => match job {
+                    Some(Job::Cancel { pid, over }) => {
+                        let _ = over.send(self.cancel(pid).await);
+                    }
+                    Some(Job::Close) | None => break,
                 },
                 () = self.state.suspected.notified(), if *self.reachable.borrow() => {
                     pause = self.look(pause).await;
@@ -176,11 +183,22 @@ impl Task {
         }
     }
 
-    async fn cancel(&mut self, cancel: Cancel) {
-        let sql = format!("SELECT pg_cancel_backend({})", cancel.pid);
-        // Where this fails the statement ends by itself, at the server's limit.
-        let _ = timeout(SLOW, self.ask(&sql)).await;
-        let _ = cancel.done.send(());
+    async fn cancel(&mut self, pid: i32) -> bool {
+        let sql = format!("SELECT pg_cancel_backend({pid})");
+        let once = async {
+            let connection = match self.connection.take() {
+                Some(connection) => connection,
+                None => self.options.connect().await.ok()?,
+            };
+            self.ask_on(connection, &sql).await.then_some(())
+        };
+        match timeout(SLOW, once).await {
+            Ok(cancelled) => cancelled.is_some(),
+            Err(_) => {
+                self.state.silent.store(true, Ordering::Relaxed);
+                false
+            }
+        }
     }
 
     /// Sends a statement that has no values over the reserved connection; whether it came back.

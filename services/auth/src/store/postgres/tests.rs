@@ -1,4 +1,6 @@
+#[path = "tests/isolation_tests.rs"]
 mod isolation;
+#[path = "tests/load_tests.rs"]
 mod load;
 
 use std::sync::{

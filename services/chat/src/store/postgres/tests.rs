@@ -7,7 +7,7 @@ use crate::{
         turn::{self, Event},
     },
     store::{LEASE, Place, conformance::suite},
-    testing::{Server, by_user, named, now, user},
+    testing::{File, Server, by_user, named, now, user},
 };
 
 suite!(Server);
@@ -391,4 +391,49 @@ async fn nothing_is_left_of_a_deleted_conversation_or_an_erased_owner() {
     while !store.erase(user(1), now()).await.unwrap() {}
     assert_eq!(left().await, ["0"; 5]);
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_kept_in_a_file_is_the_same_on_a_server() {
+    let Some(server) = Server::make().await else { return };
+    let file = File::new();
+    let source = file.open();
+    for number in 1..=3 {
+        let started = new_turn(number, Place::New(id(100 + number)));
+        source.start_turn(user(number), started, by_user(named("r", "x"))).await.unwrap();
+        let answer = NewEvents { has_changed: true, ..answer(number) };
+        assert!(source.append(user(number), id(number), answer).await.unwrap().is_stored());
+        source
+            .start_turn(user(number), new_turn(10 + number, Place::New(id(200 + number))), by_user(None))
+            .await
+            .unwrap();
+        source.cancel_turn(user(number), id(10 + number), now(), by_user(None)).await.unwrap();
+    }
+    while !source.erase(user(3), now()).await.unwrap() {}
+    let copied =
+        errand_storage::copy::copy(&file.path(), &server.settings("errand_migrate"), &crate::SCHEMA, |_, _| {}).await;
+    assert_eq!(copied.unwrap().owners, 3);
+    let target = server.connect().await;
+    let reach = Reach { messages: 10, turns: 5, bytes: 10_000 };
+    for number in 1..=3 {
+        let owner = user(number);
+        let held = source.conversations(owner, None, 10).await.unwrap();
+        assert_eq!(target.conversations(owner, None, 10).await.unwrap(), held);
+        for conversation in held.items {
+            let id = conversation.id;
+            let all = |store: Arc<dyn Store>| async move {
+                let messages = store.messages(owner, id, None, 10, usize::MAX).await.unwrap();
+                (messages, store.history(owner, id, reach).await.unwrap())
+            };
+            assert_eq!(all(Arc::new(target.clone())).await, all(Arc::new(source.clone())).await);
+        }
+        for turn in [id(number), id(10 + number)] {
+            assert_eq!(target.turn(owner, turn).await.unwrap(), source.turn(owner, turn).await.unwrap());
+        }
+        let again = new_turn(20 + number, Place::New(id(300 + number)));
+        let again = target.start_turn(owner, again, by_user(named("r", "x"))).await.unwrap();
+        assert_eq!(again, if number == 3 { Begun::Erased } else { Begun::Replayed(id(number)) });
+    }
+    source.close().await;
+    target.close().await;
 }
