@@ -1,0 +1,65 @@
+//! The suite again, and what only this shape has: each role in processes of its own, task and chat twice, on
+//! PostgreSQL, behind a gateway. Nothing that a client can see is different.
+//!
+//! The server is made here, for this run alone. Where PostgreSQL is not installed the run says so and ends, unless
+//! `CI` is set. One module: `cargo test -p errand --test apart watch`.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
+
+#[path = "../suite/approval.rs"]
+mod approval;
+#[path = "../suite/authentication.rs"]
+mod authentication;
+#[path = "../suite/batch.rs"]
+mod batch;
+mod cancel;
+#[path = "../suite/concurrency.rs"]
+mod concurrency;
+#[path = "../suite/crash.rs"]
+mod crash;
+#[path = "../suite/deletion.rs"]
+mod deletion;
+#[path = "../suite/demo.rs"]
+mod demo;
+#[path = "../suite/doors.rs"]
+mod doors;
+#[path = "../suite/forge.rs"]
+mod forge;
+#[path = "../suite/idempotency.rs"]
+mod idempotency;
+#[path = "../suite/input.rs"]
+mod input;
+#[path = "../suite/isolation.rs"]
+mod isolation;
+mod kills;
+#[path = "../suite/linear.rs"]
+mod linear;
+mod load;
+mod lock;
+#[path = "../suite/matrix.rs"]
+mod matrix;
+#[path = "../suite/model.rs"]
+mod model;
+#[path = "../suite/operation.rs"]
+mod operation;
+mod outage;
+#[path = "../suite/protocol.rs"]
+mod protocol;
+mod replicas;
+#[path = "../suite/requests.rs"]
+mod requests;
+mod rollout;
+#[path = "../suite/sandbox/mod.rs"]
+mod sandbox;
+mod shape;
+#[path = "../suite/story.rs"]
+mod story;
+#[path = "../suite/streaming.rs"]
+mod streaming;
+#[path = "../suite/tokens.rs"]
+mod tokens;
+#[path = "../suite/undo.rs"]
+mod undo;
+#[path = "../suite/watch.rs"]
+mod watch;
+#[path = "../suite/wire.rs"]
+mod wire;
