@@ -32,6 +32,13 @@ pub enum Target {
     Unix(PathBuf),
 }
 
+impl Targets {
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.0.iter()
+    }
+}
+
 impl IntoIterator for Targets {
     type Item = Target;
     type IntoIter = std::vec::IntoIter<Target>;
