@@ -146,3 +146,51 @@ fn a_laptop_s_data_moves_to_postgresql() {
     let output = doctor.env_remove("ERRAND_SECRET_KEY").env("ERRAND_SECRET_KEY_FILE", &secret).output().unwrap();
     assert!(output.status.success() && self::said(&output).contains(" signs, of 1"), "{}", self::said(&output));
 }
+
+#[test]
+fn r_109_migrations_that_are_killed_inside_of_any_step_are_completed_by_the_next_run() {
+    let Some(place) = Place::new() else { return };
+    // Each statement that makes something takes long enough to be killed in.
+    place.database.run(
+        "CREATE FUNCTION public.slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.1); END $$;
+         CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION public.slow();
+         GRANT USAGE ON SCHEMA public TO PUBLIC",
+    );
+    let applied = || {
+        let count = |service: &str| {
+            let made = place.database.run(&format!("SELECT to_regclass('{service}._migrations') IS NOT NULL")) == "t";
+            let count = || place.database.run(&format!("SELECT count(*) FROM {service}._migrations"));
+            if made { count().parse::<u32>().unwrap() } else { 0 }
+        };
+        count("auth") + count("task") + count("chat")
+    };
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let mut before = 0;
+    loop {
+        let mut migrating = place.command(&["migrate", "up"]);
+        migrating.env("ERRAND_DATABASE_URL", place.database.url("errand_migrate")).stdout(Stdio::null());
+        let mut migrating = migrating.spawn().unwrap();
+        // One more step than last time, and then in the middle of the next one.
+        let ended = loop {
+            if let Some(status) = migrating.try_wait().unwrap() {
+                break Some(status);
+            }
+            if applied() == before && place.database.run(busy) != "0" {
+                break None;
+            }
+        };
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+        migrating.kill().unwrap();
+        migrating.wait().unwrap();
+        before = applied().max(before) + 1;
+    }
+    assert!(before > 3, "{before}");
+    let status = place.migrate("status");
+    assert!(status.status.success() && !said(&status).contains("missing"), "{}", said(&status));
+    place.database.run("DROP EVENT TRIGGER slow; REVOKE USAGE ON SCHEMA public FROM PUBLIC");
+    let (code, said) = place.doctor();
+    assert_eq!(code, 0, "{said}");
+}

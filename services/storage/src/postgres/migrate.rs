@@ -45,6 +45,19 @@ BEGIN
 END
 $$;";
 
+/// A step may take its time, and waiting for others is patient; but when this program is gone nobody shall wait
+/// for what it left running. Not every platform can look for that.
+const PATIENT: &str = "
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = 0;
+DO $$
+BEGIN
+    PERFORM set_config('client_connection_check_interval', '1s', true);
+EXCEPTION WHEN OTHERS THEN
+    NULL;
+END
+$$;";
+
 /// A step that was applied.
 struct Applied {
     version: u32,
@@ -114,8 +127,8 @@ async fn connect(settings: &Settings) -> Result<PgConnection, Error> {
 async fn step(connection: &mut PgConnection, migration: &Migration, schema: &Schema) -> Result<bool, Error> {
     let name = schema.name;
     let mut transaction = connection.begin().await?;
-    // The lock is taken before anything is looked at. A step may take its time, waiting for others is patient.
-    run(&mut transaction, "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0".to_owned()).await?;
+    run(&mut transaction, PATIENT.to_owned()).await?;
+    // The lock is taken before anything is looked at.
     run(&mut transaction, format!("SELECT pg_advisory_xact_lock(hashtextextended('errand migrate {name}', 0))"))
         .await?;
     run(&mut transaction, "SET LOCAL lock_timeout = '30s'".to_owned()).await?;
