@@ -50,6 +50,20 @@ impl App {
     pub async fn sign_up(&self, client: &Client, sign_up: SignUp) -> Result<(Account, Credentials), Error> {
         let (email, time_zone) = check_sign_up(&sign_up)?;
         self.throttles.sign_up(email.key(), client.address, self.now())?;
+        let opened = self.open_account(client, sign_up, &email, &time_zone).await;
+        if let Err(Error::Store(_) | Error::Keys(_)) = opened {
+            self.throttles.sign_up_failed(email.key(), client.address);
+        }
+        opened
+    }
+
+    async fn open_account(
+        &self,
+        client: &Client,
+        sign_up: SignUp,
+        email: &Email,
+        time_zone: &TimeZone,
+    ) -> Result<(Account, Credentials), Error> {
         // Saves the hash; who is first is decided when it is stored.
         if self.store.owner_of_email(email.key()).await?.is_some() {
             return Err(Error::EmailTaken);

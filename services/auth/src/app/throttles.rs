@@ -69,6 +69,14 @@ impl Throttles {
         sign_ups.by_address.take(self.hasher.hash_one(network(address)), now)?;
         Ok(sign_ups.by_email.take(self.hasher.hash_one(email_key), now)?)
     }
+
+    /// Forgets a sign-up that was taken and that failed for a reason of ours: who tries again, as we say, is not
+    /// counted twice.
+    pub(super) fn sign_up_failed(&self, email_key: &str, address: IpAddr) {
+        let mut sign_ups = lock(&self.sign_ups);
+        sign_ups.by_address.give_back(self.hasher.hash_one(network(address)));
+        sign_ups.by_email.give_back(self.hasher.hash_one(email_key));
+    }
 }
 
 impl From<Throttled> for Error {
@@ -115,5 +123,17 @@ mod tests {
             assert!(throttles.sign_up(&format!("{number}@example.com"), from(100), now).is_ok());
         }
         assert!(throttles.sign_up("x@example.com", from(100), now).is_err());
+    }
+
+    #[test]
+    fn a_sign_up_that_failed_for_a_reason_of_ours_is_not_counted() {
+        let throttles = Throttles::new(1, 1);
+        let (now, from) = (Timestamp::UNIX_EPOCH, IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..5 {
+            assert!(throttles.sign_up("ada@example.com", from, now).is_ok());
+            throttles.sign_up_failed("ada@example.com", from);
+        }
+        assert!(throttles.sign_up("ada@example.com", from, now).is_ok());
+        assert!(throttles.sign_up("ada@example.com", from, now).is_err());
     }
 }

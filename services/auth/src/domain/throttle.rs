@@ -131,6 +131,13 @@ impl Budget {
         let oldest = times.front().copied().unwrap_or(now);
         Err(Throttled::until((PERIOD - now.duration_since(oldest)).min(PERIOD)))
     }
+
+    /// Gives the newest back, which came to nothing through no fault of who took it.
+    pub fn give_back(&mut self, key: u64) {
+        if let Some(times) = self.times.touch(key) {
+            times.pop_back();
+        }
+    }
 }
 
 // === impl Throttled ===

@@ -54,6 +54,19 @@ async fn postgres_does_what_every_store_does() {
     conformance::all(open).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_does_the_same_as_it_is_spoken_to_through_a_pooler() {
+    if Cluster::shared().is_none() {
+        return;
+    }
+    let open = || async {
+        let database = migrated().unwrap();
+        let settings = Settings { pooler: true, ..settings(&database, "errand_auth") };
+        Arc::new(Postgres::open(&settings, &SCHEMA).await.unwrap()) as Arc<dyn Store>
+    };
+    conformance::all(open).await;
+}
+
 async fn signed_up(store: &Postgres) {
     let beginning = conformance::beginning(user(1), "ada@example.com", 1000);
     store.sign_up(user(1), beginning, conformance::origin()).await.unwrap().unwrap();

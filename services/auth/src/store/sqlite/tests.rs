@@ -25,9 +25,33 @@ async fn sqlite_does_what_every_store_does() {
     conformance::all(open).await;
 }
 
+#[tokio::test]
+async fn every_write_does_the_same_on_tables_of_1_10_and_100_000_rows() {
+    for users in [1, 10, 100_000] {
+        let (folder, store) = fresh();
+        let crowd = format!(
+            "CREATE TEMP TABLE crowd AS WITH RECURSIVE crowd (n) AS
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM crowd WHERE n < {users})
+                 SELECT n, unhex(format('ffffffff000070008000%012x', n)) AS owner FROM crowd;
+             INSERT INTO users SELECT owner, n || '@crowd', 'hash', '', 'UTC', 1, 0, 0, NULL FROM crowd;
+             INSERT INTO emails SELECT n || '@crowd', owner FROM crowd;
+             INSERT INTO heads SELECT owner, 2 FROM crowd;
+             INSERT INTO sessions SELECT owner, owner, 0, zeroblob(32), '', '', 0, 0, 4102444800000000 FROM crowd;
+             INSERT INTO session_owners SELECT owner, owner FROM crowd;
+             INSERT INTO changes SELECT owner, 1, 0, 'user', NULL, NULL, 'sign_up', NULL, '{{}}' FROM crowd;
+             INSERT INTO requests SELECT owner, 'r', 'm', zeroblob(32), x'', 4102444800000000 FROM crowd;
+             INSERT INTO erasures SELECT owner, 'nobody', 0, 4102444800000000 FROM crowd;"
+        );
+        tamper(&folder, &format!("BEGIN; {crowd} COMMIT;"));
+        conformance::every_write(Arc::new(store)).await;
+    }
+}
+
 /// Changes the file behind the store's back.
 fn tamper(folder: &tempfile::TempDir, sql: &str) {
-    Connection::open(folder.path().join("auth.db")).unwrap().execute_batch(sql).unwrap();
+    let connection = Connection::open(folder.path().join("auth.db")).unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    connection.execute_batch(sql).unwrap();
 }
 
 async fn signed_up(store: &Sqlite) {
