@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use errand_changelog::{Actor, Fingerprint, Origin, Request as ChangeRequest, UserId};
 use errand_chassis::clock::{Clock, SystemClock};
+use errand_cluster::{Cluster, Database};
 use errand_storage::postgres::Settings;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ pub(crate) struct File {
 
 /// A database of a PostgreSQL server.
 pub(crate) struct Server {
-    database: errand_cluster::Database,
+    database: Database,
 }
 
 /// Where a test keeps its data, on either engine.
@@ -158,11 +159,16 @@ impl File {
 impl Server {
     /// A database with the schema; none where PostgreSQL is not installed.
     pub(crate) async fn make() -> Option<Self> {
-        let database = tokio::task::spawn_blocking(|| Some(errand_cluster::Cluster::shared()?.database()));
-        let this = Self { database: database.await.expect("a database")? };
+        let cluster = tokio::task::spawn_blocking(Cluster::shared).await.expect("a server")?;
+        Some(Self::on(cluster).await)
+    }
+
+    /// A database of this server with the schema.
+    pub(crate) async fn on(cluster: &Cluster) -> Self {
+        let this = Self { database: cluster.database() };
         let settings = this.settings("errand_migrate");
         errand_storage::postgres::migrate::up(&settings, &crate::SCHEMA).await.expect("a schema");
-        Some(this)
+        this
     }
 
     /// How to reach it as this role.

@@ -274,3 +274,67 @@ async fn r_103_a_crash_at_any_write_after_a_yes_deletes_what_was_asked_and_once(
         }
     }
 }
+
+/// Sends a message until it is answered, as a client does.
+async fn insist(world: &World, words: &str, name: &str) -> Answered {
+    loop {
+        let said = Say { request: named(name, words), ..say(None, words) };
+        match tokio::time::timeout(std::time::Duration::from_secs(60), world.send(said)).await.unwrap() {
+            Ok(answered) => return answered,
+            Err(error) => assert_eq!(code_and_reason(error).0, Code::Unavailable),
+        }
+        // As long as a patient client waits.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r_105_a_database_that_is_killed_loses_no_turn_and_repeats_no_tool() {
+    let Some(cluster) = tokio::task::spawn_blocking(errand_cluster::Cluster::start).await.unwrap() else { return };
+    let cluster = Arc::new(cluster);
+    let server = crate::testing::Server::on(&cluster).await;
+    let task = FakeTask::default();
+    let clock = Arc::new(errand_chassis::clock::SystemClock);
+    let world = Arc::new(timed(Arc::new(server.connect().await), Arc::new(busy_model()), &task, 64, clock));
+    let (rounds, callers) = (3_usize, 8_usize);
+    let done = Arc::new(AtomicUsize::new(0));
+    let calling: Vec<_> = (0..callers)
+        .map(|caller| {
+            let (world, done) = (world.clone(), done.clone());
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                while done.load(Ordering::SeqCst) < rounds {
+                    let words = format!("add milk and eggs {caller} {}", answers.len());
+                    answers.push(insist(&world, &words, &words.replace(' ', "-")).await);
+                }
+                answers
+            })
+        })
+        .collect();
+    let mut log = world.store.hints().subscribe(user(1));
+    let mut reached = 0;
+    for round in 1..=rounds {
+        // Under load: some turns are over, others are under way.
+        reached = log.newer_than(reached + 200).await;
+        let cluster = cluster.clone();
+        tokio::task::spawn_blocking(move || {
+            cluster.kill9();
+            cluster.restart();
+        })
+        .await
+        .unwrap();
+        done.store(round, Ordering::SeqCst);
+    }
+    let mut turns = 0;
+    for calling in calling {
+        for answered in calling.await.unwrap() {
+            assert_eq!(answered.text, "Done.");
+            assert_eq!(world.said(answered.conversation).await.len(), 2);
+            turns += 1;
+        }
+    }
+    assert_eq!((task.made(), task.deleted().len()), (2 * turns, turns), "no tool ran twice");
+    assert_eq!(world.conversations().await.len(), turns.min(50));
+    world.runner.close().await;
+    world.store.close().await;
+}
