@@ -84,7 +84,8 @@ impl App {
         };
         let (held, refresh_token) = self.begin(client, now);
         let session = held.session.id;
-        let beginning = Beginning { account, email_key: email.key().to_owned(), password, held: Some(held) };
+        let beginning =
+            Beginning { account, email_key: email.key().to_owned(), password, imported: None, held: Some(held) };
         let account = self.store.sign_up(owner, beginning, by_the_user()).await?.ok_or(Error::EmailTaken)?;
         let credentials = self.credentials(&account, session, refresh_token)?;
         Ok((account, credentials))
