@@ -36,9 +36,22 @@ pub(crate) enum Outside {
 }
 
 /// Words in capitals with an underscore that are something else than a reason: variables of the environment, and
-/// the name of a code.
-pub(crate) const NO_REASON: &[&str] =
-    &["CARGO_PKG_VERSION", "FAILED_PRECONDITION", "NO_COLOR", "OUT_DIR", "XDG_DATA_HOME"];
+/// the names of the codes.
+pub(crate) const NO_REASON: &[&str] = &[
+    "CARGO_PKG_VERSION",
+    "NO_COLOR",
+    "OUT_DIR",
+    "XDG_DATA_HOME",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "OUT_OF_RANGE",
+    "DATA_LOSS",
+];
 
 /// The floors: ground (proto, changelog, storage), chassis, services and gateway, binary.
 pub(crate) const CRATES: &[Crate] = &[
@@ -79,7 +92,8 @@ const PLAIN: Outside =
 const NO_WIRE_NO_SQL: Outside =
     Outside::AllBut(&["rusqlite", "sqlx", "tonic", "prost", "prost_types", "prost_reflect", "http", "hyper", "tower"]);
 const NO_SQL: Outside = Outside::AllBut(&["rusqlite", "sqlx"]);
-const NO_WIRE: Outside = Outside::AllBut(&["tonic", "prost_reflect", "http", "hyper", "tower"]);
+const SQLITE: Outside = Outside::AllBut(&["sqlx", "tonic", "prost_reflect", "http", "hyper", "tower"]);
+const POSTGRES: Outside = Outside::AllBut(&["rusqlite", "tonic", "prost_reflect", "http", "hyper", "tower"]);
 
 /// The rooms. The longest path that fits a module is its room.
 pub(crate) const ROOMS: &[Room] = &[
@@ -97,13 +111,13 @@ pub(crate) const ROOMS: &[Room] = &[
         crates: SERVICES,
         path: "store/sqlite",
         may: &["store", "domain", "errand_changelog", "errand_storage"],
-        outside: NO_WIRE,
+        outside: SQLITE,
     },
     Room {
         crates: SERVICES,
         path: "store/postgres",
         may: &["store", "domain", "errand_changelog", "errand_storage"],
-        outside: NO_WIRE,
+        outside: POSTGRES,
     },
     // Decisions. No wire, no SQL, no engine.
     Room {
@@ -118,6 +132,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "keys",
             "peers",
             "errand_chassis::token",
+            "errand_chassis::secret",
             // chat
             "runner",
             "task_tools",
