@@ -36,8 +36,9 @@ const KEPT_CHUNKS: usize = 32;
 const KEPT_BYTES: usize = 512 * 1024;
 /// Watchers that read the log at a time because they are behind, so that they leave room for calls.
 const CATCHING_UP: usize = 4;
-/// How long to wait after the log could not be read.
+/// How long to wait after the log could not be read, at first and at last.
 const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Everybody who is watched.
 #[derive(Clone)]
@@ -263,6 +264,7 @@ impl fmt::Debug for Watches {
 async fn follow(inner: Arc<Inner>, owner: UserId, recent: watch::Sender<Recent>) {
     let mut listener = inner.log.store.hints().subscribe(owner);
     let (mut level, mut known): (Option<Seq>, Seq) = (None, 0);
+    let mut pause = PAUSE;
     loop {
         let work = async {
             match level {
@@ -289,6 +291,7 @@ async fn follow(inner: Arc<Inner>, owner: UserId, recent: watch::Sender<Recent>)
                     recent.send_modify(|recent| recent.level = reached);
                 }
                 level = Some(reached);
+                pause = PAUSE;
             }
             Err(Error::Erased) => {
                 inner.owners().remove(&owner);
@@ -296,10 +299,14 @@ async fn follow(inner: Arc<Inner>, owner: UserId, recent: watch::Sender<Recent>)
                 return;
             }
             Err(error) => {
-                tracing::warn!(error = %error, "a log could not be followed; trying again");
+                // Once: as many owners as there are would say it again and again while a database is away.
+                if pause == PAUSE {
+                    tracing::warn!(error = %error, "a log could not be followed; trying again");
+                }
                 // What was hinted has not been read yet.
                 known = 0;
-                sleep(PAUSE).await;
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

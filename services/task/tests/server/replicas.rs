@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use errand_cluster::Cluster;
 use errand_proto::task::{EraseMeRequest, WatchTasksRequest};
-use errand_storage::{Place, postgres::Settings};
-use errand_task::Role;
+use errand_storage::{
+    Place,
+    postgres::{Settings, migrate},
+};
+use errand_task::{Role, SCHEMA};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -86,6 +90,42 @@ async fn streams_hold_no_connection_while_they_wait() {
     for (number, stream) in &mut streams {
         assert_eq!(title(&next(stream).await), format!("of {}", *number % 7));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r_105_a_watch_goes_on_when_the_database_comes_back() {
+    let Some(cluster) = Cluster::start() else { return };
+    let world = World::new().await;
+    let database = cluster.database();
+    migrate::up(&Settings::new(database.url("errand_migrate").into()), &SCHEMA).await.unwrap();
+    let place = Place::Server(Settings::new(database.url("errand_task").into()));
+    let role = open(place, &world.clock, &world.drain).await;
+    let user = world.user_of(&role, 1, SCOPES);
+    let mut stream = watch(&user, "").await;
+    let before = user.create(titled("before")).await.unwrap();
+    assert_eq!(title(&next(&mut stream).await), "before");
+
+    cluster.kill9();
+    let answer = user.get(&before.id).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unavailable);
+    let mut request = titled("after");
+    request.request_id = "r1".into();
+    let answer = user.create(request.clone()).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Unavailable);
+    cluster.restart();
+    let mut ready = role.ready();
+    while !ready.takes_writes() {
+        ready.changed().await;
+    }
+    let after = loop {
+        match user.create(request.clone()).await {
+            Ok(task) => break task,
+            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status}"),
+        }
+    };
+    let change = next(&mut stream).await;
+    assert_eq!((title(&change), &change.task_id), ("after", &after.id));
+    assert_eq!(user.get(&before.id).await.unwrap(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
