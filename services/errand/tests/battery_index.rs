@@ -31,7 +31,7 @@ const PARTS: [(&str, RangeInclusive<u16>); 13] = [
 ];
 
 /// How many cases have a test at least; raised as cases are added, never lowered.
-const FLOOR: usize = 88;
+const FLOOR: usize = 98;
 
 /// A test as the battery sees it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
