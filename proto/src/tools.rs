@@ -32,14 +32,9 @@ pub enum Class {
     Undo,
 }
 
-/// Every tool.
-pub const TOOLS: [Tool; 13] = [
-    Tool {
-        name: "add_task",
-        path: "/errand.task.v1.TaskService/CreateTask",
-        class: Class::Write,
-        description: "Adds one task: a title, and if known a description, a priority, a due time and labels.",
-    },
+/// Every tool. What is done to one task is done to a list of one, where there is a list; conversations of
+/// old name tools for one that are not offered any more.
+pub const TOOLS: [Tool; 9] = [
     Tool {
         name: "get_task",
         path: "/errand.task.v1.TaskService/GetTask",
@@ -53,28 +48,10 @@ pub const TOOLS: [Tool; 13] = [
         description: "Lists tasks page by page: open or completed ones, by due time, by label, or by the words in them.",
     },
     Tool {
-        name: "update_task",
-        path: "/errand.task.v1.TaskService/UpdateTask",
-        class: Class::Write,
-        description: "Changes the title, description, priority, due time or labels of one task by its id.",
-    },
-    Tool {
-        name: "complete_task",
-        path: "/errand.task.v1.TaskService/CompleteTask",
-        class: Class::Write,
-        description: "Marks one task as completed by its id.",
-    },
-    Tool {
         name: "reopen_task",
         path: "/errand.task.v1.TaskService/ReopenTask",
         class: Class::Write,
         description: "Marks one completed task as open again by its id.",
-    },
-    Tool {
-        name: "delete_task",
-        path: "/errand.task.v1.TaskService/DeleteTask",
-        class: Class::Destructive,
-        description: "Deletes one task by its id. It can be brought back for 30 days.",
     },
     Tool {
         name: "undelete_task",
@@ -86,25 +63,25 @@ pub const TOOLS: [Tool; 13] = [
         name: "add_tasks",
         path: "/errand.task.v1.TaskService/BatchCreateTasks",
         class: Class::Write,
-        description: "Adds several tasks at once, all or none. More than five wait for the user's approval.",
+        description: "Adds one task or several, all or none: each a title, and if known a description, a priority, a due time and labels. More than five wait for the user's approval.",
     },
     Tool {
         name: "update_tasks",
         path: "/errand.task.v1.TaskService/BatchUpdateTasks",
         class: Class::Write,
-        description: "Changes several tasks at once by their ids, all or none. More than five wait for the user's approval.",
+        description: "Changes the title, description, priority, due time or labels of one task or several by their ids, all or none. More than five wait for the user's approval.",
     },
     Tool {
         name: "complete_tasks",
         path: "/errand.task.v1.TaskService/BatchCompleteTasks",
         class: Class::Write,
-        description: "Marks several tasks as completed by their ids, all or none. More than five wait for the user's approval.",
+        description: "Marks one task or several as completed by their ids, all or none. More than five wait for the user's approval.",
     },
     Tool {
         name: "delete_tasks",
         path: "/errand.task.v1.TaskService/BatchDeleteTasks",
         class: Class::Destructive,
-        description: "Deletes several tasks by their ids, all or none. More than one waits for the user's approval.",
+        description: "Deletes one task or several by their ids, all or none; they can be brought back for 30 days. More than one waits for the user's approval.",
     },
     Tool {
         name: "undo_turn",
@@ -158,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_name_that_differs_in_anything_is_no_tool() {
-        for name in ["", "Add_Task", "add_task ", "purge_tasks"] {
+        for name in ["", "Add_Tasks", "add_tasks ", "purge_tasks"] {
             assert_eq!(Tool::find(name), None, "{name}");
         }
     }

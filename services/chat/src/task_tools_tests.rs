@@ -11,7 +11,7 @@ fn voice() -> Voice {
 }
 
 fn add(arguments: Value) -> ToolCall {
-    call("a", "add_task", arguments)
+    call("a", "add_tasks", json!({"requests": [arguments]}))
 }
 
 fn milk() -> ToolCall {
@@ -31,9 +31,10 @@ async fn a_call_is_made_in_the_users_name_and_answered_in_json() {
     let voice = voice();
     let finished = TaskTools::new(task.upstream()).call(&voice, TURN, 4, &milk()).await;
     let Finished::Outcome(Ok(result)) = finished else { panic!("{finished:?}") };
+    let result = &result["tasks"][0];
     assert_eq!((&result["title"], &result["priority"]), (&json!("milk"), &json!("PRIORITY_HIGH")));
     let tasks = task.tasks();
-    assert_eq!(tasks.made.keys().collect::<Vec<_>>(), [&format!("turn-{TURN}-4")]);
+    assert_eq!(tasks.made.keys().collect::<Vec<_>>(), [&format!("turn-{TURN}-4/0000")]);
     let header = |name: &str| tasks.headers[0].get(name).unwrap().to_str().unwrap();
     assert_eq!(header("authorization"), "Bearer raw.token");
     assert_eq!(header("x-errand-turn"), TURN.to_string());

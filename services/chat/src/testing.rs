@@ -99,10 +99,13 @@ pub(crate) fn busy_model() -> Puppet {
     Puppet::new(|transcript| {
         Ok(match results(transcript) {
             0 => Step::Call(vec![
-                call("a", "add_task", json!({"task": {"title": "milk"}})),
-                call("b", "add_task", json!({"task": {"title": "eggs"}})),
+                call("a", "add_tasks", json!({"requests": [{"task": {"title": "milk"}}]})),
+                call("b", "add_tasks", json!({"requests": [{"task": {"title": "eggs"}}]})),
             ]),
-            2 => Step::Call(vec![call("c", "delete_task", json!({"taskId": Uuid::from_u128(9).to_string()}))]),
+            2 => {
+                let requests = [json!({"taskId": Uuid::from_u128(9).to_string()})];
+                Step::Call(vec![call("c", "delete_tasks", json!({"requests": requests}))])
+            }
             _ => Step::Reply("Done.".to_owned()),
         })
     })

@@ -175,8 +175,8 @@ async fn a_cancelled_turn_stops_before_its_next_action_and_tells_what_it_did() {
     // It adds two tasks, and would go on after that.
     let model = Puppet::new(|transcript| {
         Ok(match results(transcript) {
-            0 => Step::Call(vec![call("a", "add_task", json!({"task": {"title": "milk"}}))]),
-            _ => Step::Call(vec![call("b", "add_task", json!({"task": {"title": "eggs"}}))]),
+            0 => Step::Call(vec![call("a", "add_tasks", json!({"requests": [{"task": {"title": "milk"}}]}))]),
+            _ => Step::Call(vec![call("b", "add_tasks", json!({"requests": [{"task": {"title": "eggs"}}]}))]),
         })
     });
     let world = simple(&file, model.waiting());

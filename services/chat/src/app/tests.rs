@@ -105,7 +105,7 @@ async fn a_message_is_answered_after_its_tools_ran() {
     let answered = world.send(say(None, "add milk and eggs")).await.unwrap();
     assert_eq!(answered.text, "Done.");
     let names: Vec<_> = runs(&answered.events).iter().map(|run| run.call.name.clone()).collect();
-    assert_eq!(names, ["add_task", "add_task", "delete_task"]);
+    assert_eq!(names, ["add_tasks", "add_tasks", "delete_tasks"]);
     assert_eq!((world.task.made(), world.task.deleted().len()), (2, 1));
     let expected = [(Role::User, "add milk and eggs".to_owned()), (Role::Assistant, "Done.".to_owned())];
     assert_eq!(world.said(answered.conversation).await, expected);
@@ -322,9 +322,11 @@ async fn r_117_while_task_is_down_the_turn_ends_with_a_clear_answer_and_later_on
                 Ok(_) => "Added.".to_owned(),
                 Err(failure) => format!("I cannot: {}", failure.reason),
             }),
-            _ => {
-                Step::Call(vec![crate::testing::call("a", "add_task", serde_json::json!({"task": {"title": "milk"}}))])
-            }
+            _ => Step::Call(vec![crate::testing::call(
+                "a",
+                "add_tasks",
+                serde_json::json!({"requests": [{"task": {"title": "milk"}}]}),
+            )]),
         })
     });
     let world = simple(&file, model);

@@ -8,8 +8,8 @@ const LAST: Uuid = Uuid::from_u128(7);
 fn classify(name: &str) -> Option<Class> {
     match name {
         "list_tasks" => Some(Class::Read),
-        "add_task" | "update_task" | "complete_task" | "add_tasks" | "update_tasks" => Some(Class::Write),
-        "delete_task" | "delete_tasks" => Some(Class::Destructive),
+        "add_tasks" | "update_tasks" | "complete_tasks" | "reopen_task" => Some(Class::Write),
+        "delete_tasks" => Some(Class::Destructive),
         "undo_turn" => Some(Class::Undo),
         _ => None,
     }
@@ -17,8 +17,7 @@ fn classify(name: &str) -> Option<Class> {
 
 fn call(id: usize, name: &str, task: &str) -> ToolCall {
     let arguments = match name {
-        "add_task" => json!({"task": {"title": "a"}}),
-        "update_task" => json!({"task": {"id": task}}),
+        "add_tasks" | "update_tasks" | "complete_tasks" | "delete_tasks" => return batch(id, name, &[task]),
         "undo_turn" => json!({"turnId": task}),
         _ => json!({"taskId": task}),
     };
@@ -55,7 +54,7 @@ fn undoing(before: &[Judged], calls: Vec<ToolCall>, undoable: Option<Uuid>) -> V
 
 #[test]
 fn a_read_and_a_single_write_run_by_themselves() {
-    let calls = vec![call(0, "list_tasks", ""), call(1, "update_task", "a"), call(2, "delete_task", "b")];
+    let calls = vec![call(0, "list_tasks", ""), call(1, "update_tasks", "a"), call(2, "delete_tasks", "b")];
     assert_eq!(verdicts(&[], calls), ["runs"; 3]);
     assert_eq!(verdicts(&[], vec![batch(0, "update_tasks", &["a", "b", "c", "d", "e"])]), ["runs"]);
     assert_eq!(verdicts(&[], vec![batch(0, "delete_tasks", &["a"])]), ["runs"]);
@@ -75,25 +74,25 @@ fn r_122_a_call_that_deletes_two_tasks_or_changes_six_waits() {
 
 #[test]
 fn r_122_deleting_two_tasks_by_two_calls_is_refused_whole() {
-    let calls = vec![call(0, "delete_task", "a"), call(1, "list_tasks", ""), call(2, "delete_task", "b")];
+    let calls = vec![call(0, "delete_tasks", "a"), call(1, "list_tasks", ""), call(2, "delete_tasks", "b")];
     assert_eq!(verdicts(&[], calls), ["refused", "runs", "refused"]);
 }
 
 #[test]
 fn r_122_deleting_another_task_later_in_the_turn_waits() {
-    let before = judge(&[], vec![call(0, "delete_task", "a")], None, classify);
-    assert_eq!(verdicts(&before, vec![call(1, "delete_task", "b")]), ["waits"]);
-    assert_eq!(verdicts(&before, vec![call(1, "delete_task", "a")]), ["runs"], "the same one may be tried again");
-    assert_eq!(verdicts(&before, vec![call(1, "complete_task", "b")]), ["runs"]);
+    let before = judge(&[], vec![call(0, "delete_tasks", "a")], None, classify);
+    assert_eq!(verdicts(&before, vec![call(1, "delete_tasks", "b")]), ["waits"]);
+    assert_eq!(verdicts(&before, vec![call(1, "delete_tasks", "a")]), ["runs"], "the same one may be tried again");
+    assert_eq!(verdicts(&before, vec![call(1, "complete_tasks", "b")]), ["runs"]);
 }
 
 #[test]
 fn r_122_a_sixth_task_is_not_changed() {
-    let calls = |count: usize| (0..count).map(|n| call(n, "add_task", "")).collect::<Vec<_>>();
+    let calls = |count: usize| (0..count).map(|n| call(n, "add_tasks", "")).collect::<Vec<_>>();
     assert_eq!(verdicts(&[], calls(5)), ["runs"; 5]);
     assert_eq!(verdicts(&[], calls(6)), ["refused"; 6]);
     let before = judge(&[], calls(5), None, classify);
-    assert_eq!(verdicts(&before, vec![call(9, "complete_task", "x")]), ["waits"]);
+    assert_eq!(verdicts(&before, vec![call(9, "complete_tasks", "x")]), ["waits"]);
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn undo_runs_by_itself_for_the_last_turn_and_when_it_was_asked_for() {
     let done = judge(&[], undo(), Some(LAST), classify);
     let again = vec![call(1, "undo_turn", &last)];
     assert_eq!(undoing(&done, again, Some(LAST)), ["refused"], "it would be taken back again");
-    let beside = vec![call(0, "undo_turn", &last), call(1, "add_task", "")];
+    let beside = vec![call(0, "undo_turn", &last), call(1, "add_tasks", "")];
     assert_eq!(undoing(&[], beside, Some(LAST)), ["refused", "runs"]);
     let range = ToolCall {
         id: "r".into(),
@@ -137,7 +136,7 @@ proptest! {
     fn r_122_no_turn_goes_beyond_the_limits_whatever_the_model_asks(
         rounds in prop::collection::vec(prop::collection::vec((0..7usize, prop::collection::vec(0..9u8, 0..7)), 0..12), 0..8),
     ) {
-        let names = ["list_tasks", "add_task", "update_task", "delete_task", "nonsense", "delete_tasks", "add_tasks"];
+        let names = ["list_tasks", "add_tasks", "reopen_task", "delete_tasks", "nonsense", "delete_tasks", "add_tasks"];
         let mut before: Vec<Judged> = Vec::new();
         let mut id = 0;
         for round in rounds {

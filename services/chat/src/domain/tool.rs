@@ -11,7 +11,7 @@ use serde_json::Value;
 pub struct ToolCall {
     /// The call's id, unique within its turn.
     pub id: String,
-    /// The tool's name, such as `add_task`.
+    /// The tool's name, such as `add_tasks`.
     pub name: String,
     /// The arguments: the request message of the rpc behind the tool, as protobuf JSON.
     pub arguments: Value,

@@ -14,7 +14,7 @@ fn call(id: &str, name: &str) -> ToolCall {
 fn classify(name: &str) -> Option<Class> {
     match name {
         "list_tasks" => Some(Class::Read),
-        "add_task" => Some(Class::Write),
+        "add_tasks" => Some(Class::Write),
         _ => None,
     }
 }
@@ -31,8 +31,8 @@ fn calls_of(event: &Event) -> Vec<&str> {
 fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
     let mut events = vec![started()];
     assert_eq!(next(&events), Action::AskModel);
-    events.push(asked(&events, vec![call("a", "add_task"), call("b", "nonsense")], None, classify));
-    assert_eq!(next(&events), Action::CallTool { call: &call("a", "add_task"), step: 2 });
+    events.push(asked(&events, vec![call("a", "add_tasks"), call("b", "nonsense")], None, classify));
+    assert_eq!(next(&events), Action::CallTool { call: &call("a", "add_tasks"), step: 2 });
     events.push(done("a"));
     assert!(matches!(next(&events), Action::Refuse { call_id: "b", failure } if failure.reason == "TOOL_UNKNOWN"));
     events.push(done("b"));
@@ -102,7 +102,7 @@ fn words_are_never_blank_and_never_endless() {
 fn an_event_is_read_back_from_what_is_stored() {
     let events = [
         started(),
-        asked(&[], vec![call("a", "add_task"), call("b", "?")], None, classify),
+        asked(&[], vec![call("a", "add_tasks"), call("b", "?")], None, classify),
         Event::ToolFinished {
             call_id: "a".to_owned(),
             outcome: Err(ToolFailure { reason: "X".to_owned(), message: "y".to_owned() }),
@@ -134,10 +134,10 @@ fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
 
 #[test]
 fn r_120_heavy_arguments_are_taken_until_they_are_too_many_and_light_ones_always() {
-    let heavy = |id: &str| ToolCall { arguments: json!({"text": "x".repeat(150_000)}), ..call(id, "add_task") };
+    let heavy = |id: &str| ToolCall { arguments: json!({"text": "x".repeat(150_000)}), ..call(id, "add_tasks") };
     let mut events = vec![started()];
-    events.push(asked(&events, vec![heavy("a"), call("b", "add_task"), heavy("c")], None, classify));
-    events.push(asked(&events, vec![heavy("d"), call("e", "add_task")], None, classify));
+    events.push(asked(&events, vec![heavy("a"), call("b", "add_tasks"), heavy("c")], None, classify));
+    events.push(asked(&events, vec![heavy("d"), call("e", "add_tasks")], None, classify));
     let kept: Vec<_> = events
         .iter()
         .flat_map(judged)
@@ -208,7 +208,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(started()),
         ".{0,5}".prop_map(|text| said(&text)),
-        prop::collection::vec((id, "add_task|list_tasks|x"), 0..4).prop_map(|calls| {
+        prop::collection::vec((id, "add_tasks|list_tasks|x"), 0..4).prop_map(|calls| {
             asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), None, classify)
         }),
         id.prop_map(|id| done(&id)),
@@ -228,7 +228,7 @@ proptest! {
 
     /// Whatever the model answers, a turn ends, and each call is carried out at a step of its own.
     #[test]
-    fn r_120_every_turn_ends(script in prop::collection::vec(prop::collection::vec(("[a-c]{0,2}", "add_task|list_tasks|x"), 0..40), 0..12)) {
+    fn r_120_every_turn_ends(script in prop::collection::vec(prop::collection::vec(("[a-c]{0,2}", "add_tasks|list_tasks|x"), 0..40), 0..12)) {
         let mut events = vec![started()];
         let mut script = script.into_iter();
         let mut carried_out = Vec::new();

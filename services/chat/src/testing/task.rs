@@ -163,6 +163,7 @@ impl TaskService for FakeTask {
     ) -> Result<Response<BatchDeleteTasksResponse>, Status> {
         let request = self.arrive(request).await?;
         let mut tasks = self.tasks();
+        tasks.deleted.push(request.request_id.clone());
         if let Some(taken) = tasks.taken.get(&request.request_id) {
             return Ok(Response::new(BatchDeleteTasksResponse { tasks: taken.clone() }));
         }

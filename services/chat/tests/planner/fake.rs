@@ -98,7 +98,6 @@ impl Fake {
                 let wanted = &call.arguments["taskId"];
                 self.tasks.iter().find(|task| &task["id"] == wanted).cloned().ok_or_else(|| failure("TASK_NOT_FOUND"))
             }
-            "add_task" => Ok(self.add(&call.arguments["task"])),
             "add_tasks" | "update_tasks" | "complete_tasks" | "delete_tasks" => self.batch(call),
             _ => self.write(&call.name, &call.arguments),
         }
