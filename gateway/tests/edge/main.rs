@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may be blunt")]
 
 mod aliases;
+mod apart;
 mod connect;
 mod cors;
 mod faces;

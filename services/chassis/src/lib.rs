@@ -4,6 +4,11 @@
 //! [`access`] (who is calling, and may they), then the generated service, whose codec checks the
 //! rules of the contract. Errors are made with [`error`] and completed on the way out. There is no
 //! database here and no noun of a service.
+//!
+//! A [`server`] feeds a stack from a [`listener`], with [`tls`] or without. A caller has an
+//! [`upstream`], which is a stack of this process or a peer at its [`target`]; what a caller gets in
+//! either case is an answer. Only two things differ for a peer: the keys that tokens are verified with
+//! are fetched ([`jwks`]), and the client's [`address`] travels in a header.
 
 pub mod access;
 pub mod address;

@@ -3,6 +3,8 @@
 //! Files are looked at again when a connection is made, at most once a second. New ones that can
 //! not be read, or do not fit together, are told to the log, and the old ones stay.
 
+mod pinned;
+
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
@@ -17,6 +19,8 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio::time::Instant;
+
+use pinned::Pinned;
 
 /// How often files are looked at, at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -68,8 +72,16 @@ struct ServerFiles {
 }
 
 struct ClientFiles {
-    ca: PathBuf,
+    trust: Trust,
     identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Whose certificates are believed.
+enum Trust {
+    /// Those that these authorities have signed.
+    Authorities(PathBuf),
+    /// This one and no other.
+    Only(PathBuf),
 }
 
 struct Reloaded<F: Files> {
@@ -150,7 +162,16 @@ impl ClientTls {
     /// # Errors
     /// When a file can not be read, or they do not fit together.
     pub fn new(ca: impl Into<PathBuf>, identity: Option<(PathBuf, PathBuf)>) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(Reloaded::new(ClientFiles { ca: ca.into(), identity })?)))
+        Ok(Self(Arc::new(Reloaded::new(ClientFiles { trust: Trust::Authorities(ca.into()), identity })?)))
+    }
+
+    /// TLS towards who shows the first certificate in `cert` and no other, by whatever name it is called:
+    /// for a process that asks after itself.
+    ///
+    /// # Errors
+    /// As [`ClientTls::new`].
+    pub fn only(cert: impl Into<PathBuf>, identity: Option<(PathBuf, PathBuf)>) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(Reloaded::new(ClientFiles { trust: Trust::Only(cert.into()), identity })?)))
     }
 
     /// The configuration as the files are now, for clients with connections of their own.
@@ -162,7 +183,15 @@ impl ClientTls {
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientTls").field(&self.0.files.ca).finish()
+        f.debug_tuple("ClientTls").field(&self.0.files.trust.path()).finish()
+    }
+}
+
+impl Trust {
+    fn path(&self) -> &PathBuf {
+        match self {
+            Self::Authorities(path) | Self::Only(path) => path,
+        }
     }
 }
 
@@ -171,14 +200,21 @@ impl Files for ClientFiles {
 
     fn paths(&self) -> Vec<&Path> {
         let identity = self.identity.iter().flat_map(|(cert, key)| [cert, key]);
-        std::iter::once(&self.ca).chain(identity).map(PathBuf::as_path).collect()
+        std::iter::once(self.trust.path()).chain(identity).map(PathBuf::as_path).collect()
     }
 
     fn make(&self) -> Result<ClientConfig, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::Unfit(error.into()))?
-            .with_root_certificates(roots(&self.ca)?);
+            .map_err(|error| TlsError::Unfit(error.into()))?;
+        let builder = match &self.trust {
+            Trust::Authorities(ca) => builder.with_root_certificates(roots(ca)?),
+            Trust::Only(cert) => {
+                let certificate = certificates(cert)?.swap_remove(0);
+                let pinned = Pinned::new(certificate, provider().signature_verification_algorithms);
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+            }
+        };
         let mut config = match &self.identity {
             Some((cert, key)) => builder
                 .with_client_auth_cert(certificates(cert)?, private_key(key)?)

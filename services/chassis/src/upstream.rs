@@ -56,7 +56,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
-            patience: Duration::from_secs(3),
+            patience: Duration::from_secs(4),
             resolve: Duration::from_secs(30),
             ping: Duration::from_secs(10),
             connections: 2,

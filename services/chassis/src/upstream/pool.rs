@@ -215,8 +215,11 @@ impl Pool {
             if !finder.may_change() {
                 return std::future::pending().await;
             }
-            // At most once a second, whatever happens.
-            sleep(chance::around(PAUSES.1)).await;
+            // At most so often, whatever happens.
+            sleep(chance::around(if sites.is_empty() { PAUSES.1 / 5 } else { PAUSES.1 })).await;
+            if sites.is_empty() {
+                continue;
+            }
             tokio::select! {
                 () = sleep(chance::around(settings.resolve)) => {}
                 () = self.astray.notified() => {}

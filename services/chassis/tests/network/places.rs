@@ -78,6 +78,25 @@ async fn a_name_stands_for_all_its_addresses_and_is_looked_up_again() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_known_yet_is_asked_for_until_it_is() {
+    let script = Script::default();
+    let peer = Peer::start(&script);
+    let names = Arc::new(Names::default());
+    let resolve = Duration::from_secs(3600);
+    let patience = Duration::ZERO;
+    let settings = Settings { resolver: names.clone(), resolve, patience, ..settings() };
+    let upstream = connect("task.test:50052".parse().unwrap(), None, settings);
+    assert_eq!(ask(&upstream, request(READ)).await.reason, "UNAVAILABLE");
+    names.say(&[&peer]);
+    let found = async {
+        while ask(&upstream, request(READ)).await.code != Code::Ok {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.expect("not in time");
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up_at_once_when_nobody_answers_where_it_was() {
     let (old, new) = (Script::default(), Script::default());
     let (first, second) = (Peer::start(&old), Peer::start(&new));
