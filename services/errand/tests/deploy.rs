@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -193,13 +192,14 @@ fn the_image_is_built_by_the_compiler_of_the_workspace() {
 struct Container(Child);
 
 impl Container {
-    /// Starts it and waits until it listens.
-    fn start(command: &mut Command) -> Self {
+    /// Starts it and waits until it listens: where, is the answer, too.
+    fn start(command: &mut Command) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.starts_with("listening on ")), "{command:?} did not start");
+        let place = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
         thread::spawn(move || lines.for_each(drop));
-        Self(child)
+        let place = place.unwrap_or_else(|| panic!("{command:?} did not start"));
+        (Self(child), place)
     }
 }
 
@@ -208,11 +208,6 @@ impl Drop for Container {
         _ = self.0.kill();
         _ = self.0.wait();
     }
-}
-
-/// An address that nobody listens on.
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 #[test]
@@ -240,17 +235,16 @@ fn the_services_run_as_they_are_written() {
         database.run("SELECT count(*) FROM pg_authid WHERE rolname LIKE 'errand_%' AND rolpassword LIKE 'SCRAM%'");
     assert_eq!((&*set, password.len()), ("4", 48));
 
-    // Names and ports of the network of the containers, as they are here.
-    let places: Vec<_> = [("auth", 50051), ("task", 50052), ("chat", 50053), ("gateway", 8080)]
-        .map(|(name, port)| (format!("{name}:{port}"), format!("0.0.0.0:{port}"), free()))
-        .into();
+    // The network of the containers: a socket for each role, a free port for the gateway.
     let variables = |name: &str| {
         let here = |value: String| {
-            places.iter().fold(value.replace("/run/secrets", secrets), |value, (name, listen, here)| {
-                value.replace(name, here).replace(listen, here)
+            let value = value.replace("/run/secrets", secrets).replace("0.0.0.0:8080", "127.0.0.1:0");
+            [("auth", 50051), ("task", 50052), ("chat", 50053)].iter().fold(value, |value, (name, port)| {
+                let place = format!("unix:{secrets}/{name}");
+                value.replace(&format!("dns:///{name}:{port}"), &place).replace(&format!("0.0.0.0:{port}"), &place)
             })
         };
-        let of: BTreeMap<_, _> = environment(&compose["services"][name]);
+        let of = environment(&compose["services"][name]);
         of.into_iter().map(|(name, value)| (name, here(value))).collect::<BTreeMap<_, _>>()
     };
     let command = |name: &str| {
@@ -260,14 +254,11 @@ fn the_services_run_as_they_are_written() {
         command
     };
     succeeds(&mut command("migrate"));
-    let mut running = Vec::new();
-    for role in ["auth", "task", "chat", "gateway"] {
-        running.push(Container::start(&mut command(role)));
-    }
-    for role in ["auth", "task", "chat", "gateway"] {
+    let running = ["auth", "task", "chat", "gateway"].map(|role| (role, Container::start(&mut command(role))));
+    for (role, (_, place)) in &running {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            let check = errand().env("HOME", "/nowhere").envs(variables(role)).arg("healthcheck").output().unwrap();
+            let check = errand().env("HOME", "/nowhere").args(["healthcheck", "--url", place]).output().unwrap();
             if check.status.success() {
                 break;
             }
@@ -275,6 +266,6 @@ fn the_services_run_as_they_are_written() {
             thread::yield_now();
         }
     }
-    let url = format!("http://{}", places[3].2);
-    succeeds(errand().env("HOME", "/nowhere").args(["seed", "--url", &url]));
+    let [.., (_, (_, url))] = &running;
+    succeeds(errand().env("HOME", "/nowhere").args(["seed", "--url", url]));
 }

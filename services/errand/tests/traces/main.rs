@@ -6,7 +6,7 @@ mod process;
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::Command,
 };
 
@@ -91,9 +91,9 @@ async fn four_processes_on_postgresql_make_one_trace() {
     assert!(migrated.unwrap().success());
 
     // Where each will listen, for the others to know.
-    let listeners = ["AUTH", "TASK", "CHAT"].map(|role| (role, TcpListener::bind("127.0.0.1:0").unwrap()));
-    let places = listeners.map(|(role, listener)| (role, listener.local_addr().unwrap().to_string()));
-    let targets: Vec<_> = places.iter().map(|(role, place)| (format!("ERRAND_{role}_TARGET"), place.clone())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let places = ["auth", "task", "chat"].map(|role| (role, format!("unix:{}/{role}", folder.path().display())));
+    let targets = places.each_ref().map(|(role, place)| (format!("ERRAND_{}_TARGET", role.to_uppercase()), place));
     let start = |role: &str, listen: &str, database: &str| {
         let own = [
             ("HOME", "/"),
@@ -106,10 +106,7 @@ async fn four_processes_on_postgresql_make_one_trace() {
         let targets = targets.iter().map(|(name, target)| (name.as_str(), target.as_str()));
         Process::start(&["serve", role], &own.into_iter().chain(targets).collect::<Vec<_>>())
     };
-    let roles = places.each_ref().map(|(role, place)| {
-        let role = role.to_lowercase();
-        start(&role, place, &database.url(&format!("errand_{role}")))
-    });
+    let roles = places.each_ref().map(|(role, place)| start(role, place, &database.url(&format!("errand_{role}"))));
     let gateway = start("gateway", "127.0.0.1:0", &database.url("errand_task"));
 
     let place = Place::new(15, true);
@@ -195,7 +192,7 @@ async fn the_edge_knows_how_a_call_of_grpc_web_ended() {
     let (collector, folder) = (Collector::start().await, tempfile::tempdir().unwrap());
     let server = all_in_one(&folder, &collector.url(), &[]);
     for (number, method, status) in [(12, GET_JWKS, "OK"), (13, GET_TASK, "UNAUTHENTICATED")] {
-        let (place, address) = (Place::new(number, true), server.address);
+        let (place, address) = (Place::new(number, true), server.address.unwrap());
         let header = place.header.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let head = format!(

@@ -26,7 +26,8 @@ pub(crate) struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
-    pub(crate) address: SocketAddr,
+    /// Where it listens; nothing for a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// Somebody who has signed up.
@@ -46,10 +47,9 @@ impl Process {
         let reader =
             thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.lock().unwrap().push(line)));
         let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let address = said
-            .into_iter()
-            .find_map(|line| line.strip_prefix("listening on ").and_then(|url| url.rsplit('/').next()?.parse().ok()));
-        let address = address.unwrap_or_else(|| panic!("it did not start: {:#?}", log.lock().unwrap()));
+        let place = said.into_iter().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        let place = place.unwrap_or_else(|| panic!("it did not start: {:#?}", log.lock().unwrap()));
+        let address = place.strip_prefix("http://").map(|address| address.parse().unwrap());
         Self { child, log, reader: Some(reader), address }
     }
 
@@ -65,7 +65,8 @@ impl Process {
     }
 
     pub(crate) async fn person(&self) -> Person {
-        let channel = Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap();
+        let channel =
+            Endpoint::from_shared(format!("http://{}", self.address.unwrap())).unwrap().connect().await.unwrap();
         let request = SignUpRequest {
             email: "ada@example.com".to_owned(),
             password: "correct horse battery staple".to_owned(),
