@@ -1,7 +1,12 @@
--- Accounts that an operator disabled, and the doors that ask for it.
+-- Accounts that an operator disabled or brought from elsewhere, and the doors that ask for it.
 
 -- Null while the account is in use.
 ALTER TABLE auth.users ADD COLUMN disable_time timestamptz;
+
+-- How expensive an imported hash is that was not replaced yet, so that an address that nobody has can cost the same.
+ALTER TABLE auth.emails ADD COLUMN imported text COLLATE "C";
+
+CREATE INDEX emails_imported ON auth.emails (imported) WHERE imported IS NOT NULL;
 
 -- An account as the log and kept answers hold it.
 CREATE FUNCTION auth.account_v1(p_user auth.users) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
@@ -36,16 +41,17 @@ END $$;
 
 -- Makes an account, with its first session unless p_session is null; its version, null when the address is taken.
 CREATE FUNCTION auth.sign_up_v1(
-    p_owner uuid, p_email_key text, p_email text, p_password_hash text, p_display_name text, p_time_zone text,
-    p_create_time timestamptz, p_now timestamptz, p_kind text, p_session uuid, p_secret_hash bytea, p_user_agent text,
-    p_ip_address text, p_begin_time timestamptz, p_expire_time timestamptz, p_actor text, p_turn uuid, p_request_id text
+    p_owner uuid, p_email_key text, p_imported text, p_email text, p_password_hash text, p_display_name text,
+    p_time_zone text, p_create_time timestamptz, p_now timestamptz, p_kind text, p_session uuid, p_secret_hash bytea,
+    p_user_agent text, p_ip_address text, p_begin_time timestamptz, p_expire_time timestamptz, p_actor text, p_turn uuid, p_request_id text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     begun auth.users;
 BEGIN
     PERFORM set_config('errand.owner', p_owner::text, true);
     -- Waits for whoever is taking the same address, and writes nothing when they do.
-    INSERT INTO auth.emails (key, owner) VALUES (p_email_key, p_owner) ON CONFLICT (key) DO NOTHING;
+    INSERT INTO auth.emails (key, owner, imported) VALUES (p_email_key, p_owner, p_imported)
+    ON CONFLICT (key) DO NOTHING;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -119,6 +125,7 @@ BEGIN
         RETURN false;
     END IF;
     after := before;
+    UPDATE auth.emails SET imported = NULL WHERE owner = p_owner AND imported IS NOT NULL;
     after.password_hash := p_hash;
     after.update_time := greatest(p_now, before.update_time);
     PERFORM auth.change_user_v1(before, after, head, p_now, p_actor, p_turn, p_request_id, p_kind);
@@ -151,6 +158,7 @@ BEGIN
     IF p_upgraded IS NOT NULL THEN
         -- A better hash of the same password is no change that anybody could see.
         UPDATE auth.users SET password_hash = p_upgraded WHERE owner = p_owner;
+        UPDATE auth.emails SET imported = NULL WHERE owner = p_owner AND imported IS NOT NULL;
     END IF;
     FOR ended IN
         SELECT * FROM auth.sessions WHERE owner = p_owner AND expire_time > p_now ORDER BY id DESC OFFSET p_most - 1

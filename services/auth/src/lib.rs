@@ -23,7 +23,7 @@ use errand_storage::{Place, Ready, Schema};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Notify, task::AbortHandle};
 
-use app::{App, Throttles};
+use app::{App, Decoys, Throttles};
 use grpc::Grpc;
 use keys::{Keys, refresh::RefreshKey};
 use passwords::Passwords;
@@ -149,9 +149,12 @@ async fn build(store: Arc<dyn Store>, dependencies: Dependencies, config: Config
     let Dependencies { clock, secret, keys: published, erase } = dependencies;
     let keys = Keys::read(store.clone(), &secret, clock.clone(), published).await?;
     keys.ensure().await?;
+    let decoys = Decoys::new(&secret);
+    decoys.learn(store.as_ref()).await?;
     Ok(Arc::new(App {
         store,
         passwords: Passwords::new(config.hashing())?,
+        decoys,
         keys,
         refresh: RefreshKey::new(&secret),
         pages: PageTokens::new(&secret, clock.clone())?,

@@ -16,18 +16,23 @@ const KEYS_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_mins(10);
 /// How many of each are dropped in one transaction, so that nobody waits long behind it.
 const TIDY_MOST: usize = 500;
+/// How often it is asked what the hashes of users cost.
+const COSTS_EVERY: Duration = Duration::from_mins(1);
 /// What is waited for erasures at most: other processes may note some, and a clock may step back.
 const ERASE_EVERY: Duration = Duration::from_mins(1);
 
 impl App {
     /// Keeps house until it is dropped.
     pub async fn keep_house(self: Arc<Self>) {
-        let (mut keys, mut tidy) = (every(KEYS_EVERY), every(TIDY_EVERY));
+        let (mut keys, mut costs, mut tidy) = (every(KEYS_EVERY), every(COSTS_EVERY), every(TIDY_EVERY));
         let mut erase_at = Instant::now();
         loop {
             tokio::select! {
                 _ = keys.tick() => if let Err(error) = self.keys.refresh().await {
                     tracing::warn!(%error, "the signing keys could not be read again; those that are known stay");
+                },
+                _ = costs.tick() => if let Err(error) = self.decoys.learn(self.store.as_ref()).await {
+                    tracing::warn!(%error, "it could not be read what the hashes of users cost");
                 },
                 _ = tidy.tick() => if let Err(error) = self.tidy().await {
                     tracing::warn!(%error, "what has expired could not be dropped");

@@ -5,6 +5,7 @@
 //! no message of a contract and no SQL in here.
 
 mod accounts;
+mod decoys;
 mod erasure;
 mod housekeeping;
 mod operators;
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use accounts::{PatchMe, SignUp};
+pub use decoys::Decoys;
 pub use operators::{Imported, Operators, Refused};
 pub use throttles::Throttles;
 
@@ -48,6 +50,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// What an address that nobody has costs.
+    pub decoys: Decoys,
     /// Signs access tokens.
     pub keys: Keys,
     /// Makes refresh tokens.

@@ -113,7 +113,9 @@ impl Operators {
             update_time: now,
             disable_time: None,
         };
-        let beginning = Beginning { account, email_key: import.email.key().to_owned(), password, held: None };
+        let imported = Some(passwords::imported::cost(&password));
+        let email_key = import.email.key().to_owned();
+        let beginning = Beginning { account, email_key, password, imported, held: None };
         let made =
             self.store.sign_up(owner, beginning, by_the_user()).await.map_err(|error| Refused::Error(error.into()))?;
         Ok(if made.is_some() { Imported::New } else { Imported::Known })

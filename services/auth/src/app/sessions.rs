@@ -34,12 +34,13 @@ impl App {
         let key = account::canonical(email);
         for _ in 0..TRIES {
             self.throttles.check(&key, client.address, self.now())?;
-            // A stranger's way is as long as a user's: one look-up, one row, one hash.
+            // A stranger's way is as long as a user's: one look-up, one row, one hash, as expensive as one of a user.
             let owner = self.store.owner_of_email(&key).await?;
             let credential = self.store.credential(owner.unwrap_or(UserId::from(Uuid::nil()))).await?;
-            let hash = credential.as_ref().map(|(_, hash)| hash);
+            let decoy = self.decoys.of(&key);
+            let hash = credential.as_ref().map(|(_, hash)| hash).or(decoy.as_ref());
             let verdict = self.passwords.verify(password.clone(), hash).await?;
-            let is_right = verdict != passwords::Verdict::Wrong;
+            let is_right = credential.is_some() && verdict != passwords::Verdict::Wrong;
             self.throttles.settle(&key, client.address, is_right, self.now())?;
             let (Some(owner), Some((account, verified)), true) = (owner, credential, is_right) else {
                 return Err(Error::CredentialsInvalid);

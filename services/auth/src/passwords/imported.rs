@@ -47,6 +47,26 @@ pub fn judge(text: &str) -> Result<PasswordHash, Broken> {
     Ok(PasswordHash::new(text.to_owned()))
 }
 
+/// What a hash that was taken costs to verify: all that stands before its salt.
+#[must_use]
+pub fn cost(hash: &PasswordHash) -> String {
+    // The salt of bcrypt stands beside the hash, that of argon2id before it.
+    let behind = if is_bcrypt(hash) { 2 } else { 3 };
+    hash.as_str().rsplitn(behind, '$').last().unwrap_or_default().to_owned()
+}
+
+/// A hash of no password that costs so much; none when that is no cost that is taken.
+#[must_use]
+pub fn decoy(cost: &str) -> Option<PasswordHash> {
+    let rest = if cost.starts_with("$2") {
+        ".".repeat(BCRYPT_LENGTH - "$2b$10$".len())
+    } else {
+        // 16 bytes of salt and 32 of hash, all zero.
+        format!("{}${}", "A".repeat(22), "A".repeat(43))
+    };
+    judge(&format!("{cost}${rest}")).ok()
+}
+
 /// Whether a stored hash is of bcrypt.
 pub(super) fn is_bcrypt(hash: &PasswordHash) -> bool {
     hash.as_str().starts_with("$2")

@@ -51,6 +51,28 @@ fn a_hash_that_would_cost_too_much_is_refused() {
 }
 
 #[test]
+fn a_decoy_costs_what_its_model_does() {
+    let digest = "a".repeat(53);
+    for (text, expected) in [
+        (format!("$2y$12${digest}"), "$2y$12"),
+        (
+            "$argon2id$v=19$m=65536,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA".into(),
+            "$argon2id$v=19$m=65536,t=2,p=1",
+        ),
+        ("$argon2id$m=65536,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaA".into(), "$argon2id$m=65536,t=2,p=1"),
+    ] {
+        let model = judge(&text).unwrap();
+        assert_eq!(cost(&model), expected);
+        let decoy = decoy(expected).unwrap();
+        assert_eq!(cost(&decoy), expected);
+        assert!(is_bcrypt(&decoy) == is_bcrypt(&model) && decoy != model);
+    }
+    for unknown in ["", "$2b$31", "$argon2i$v=19$m=65536,t=2,p=1", "$argon2id$v=19$m=4194304,t=2,p=1"] {
+        assert!(decoy(unknown).is_none(), "{unknown}");
+    }
+}
+
+#[test]
 fn what_is_no_hash_is_refused() {
     let digest = "a".repeat(53);
     let texts = [

@@ -12,7 +12,7 @@ use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Before, Beginning, Claimed, Committed, Error, Held, Opening, SealedKey, Store};
+use super::{Before, Beginning, Claimed, Committed, Costs, Error, Held, Opening, SealedKey, Store};
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
@@ -94,7 +94,13 @@ pub(crate) fn beginning(owner: UserId, email: &str, session: u128) -> Beginning 
         update_time: NOW,
         disable_time: None,
     };
-    Beginning { account, email_key: email.to_lowercase(), password: hash("first"), held: Some(held(session, NOW)) }
+    Beginning {
+        account,
+        email_key: email.to_lowercase(),
+        password: hash("first"),
+        imported: None,
+        held: Some(held(session, NOW)),
+    }
 }
 
 async fn sign_up(store: &dyn Store, number: u128) -> Account {

@@ -1,8 +1,8 @@
 //! Where accounts, sessions and signing keys are kept, as the rest of the service sees it.
 //!
-//! Every method but [`Store::close`] is one transaction and takes the owner first. Seven have none, because they are how an
+//! Every method but [`Store::close`] is one transaction and takes the owner first. Eight have none, because they are how an
 //! owner is found, or belong to nobody: [`Store::owner_of_email`], [`Store::owner_of_session`],
-//! [`Store::accounts`], [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
+//! [`Store::accounts`], [`Store::costs`], [`Store::signing_keys`], [`Store::add_signing_key`], [`Store::claim_erasures`] and
 //! [`Store::tidy`]. Writes only compare and store: each names
 //! what it expects to find, and a write that finds something else changes nothing and says so, so
 //! that `app` reads and decides again. What is written, and whether it may be, is decided there.
@@ -66,6 +66,8 @@ pub struct Beginning {
     pub email_key: String,
     /// The hash of its password.
     pub password: PasswordHash,
+    /// How expensive that hash is to verify, when it was made elsewhere.
+    pub imported: Option<String>,
     /// The first session; none when the account was brought from elsewhere.
     pub held: Option<Held>,
 }
@@ -79,6 +81,15 @@ pub struct Opening {
     pub verified: PasswordHash,
     /// The hash to put in its place.
     pub upgraded: Option<PasswordHash>,
+}
+
+/// How expensive the hashes of accounts are to verify.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// How many accounts there are; 0 when none has an imported hash.
+    pub accounts: u64,
+    /// How many of them have an imported hash, by what that costs.
+    pub imported: Vec<(String, u64)>,
 }
 
 /// What a profile change came to.
@@ -136,6 +147,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Accounts by the keys of their addresses, from the one after `after` on. Without an owner: an operator looks
     /// for one.
     async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<Account>, Error>;
+
+    /// How many accounts have an imported hash that was not replaced yet. Without an owner: it is about those who are
+    /// not there.
+    async fn costs(&self) -> Result<Costs, Error>;
 
     /// Takes at most `limit` erasures that are due and puts each off, so that nobody else takes it
     /// meanwhile and a try that comes to nothing needs no second write. Without an owner: this is how

@@ -166,6 +166,42 @@ async fn r_005_a_wrong_password_of_an_imported_account_costs_one_hash_as_for_a_s
 }
 
 #[tokio::test]
+async fn r_005_as_large_a_part_of_the_strangers_costs_as_much_as_imported_hashes_do() {
+    let room = Room::new().await;
+    let operators = room.operators().await;
+    room.sign_up("ada@example.com").await;
+    let bcrypt = bcrypt::hash(PASSWORD, 4).unwrap();
+    let argon2id = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    for (name, hash) in [("bob", bcrypt.as_str()), ("eve", bcrypt.as_str()), ("joe", argon2id)] {
+        let line = format!(r#"{{"email":"{name}@example.com","password_hash":"{hash}"}}"#);
+        assert_eq!(operators.import(&line).await.unwrap(), Imported::New);
+    }
+    let app = room.role.app();
+    let strangers = || (0..4000).map(|number| app.decoys.of(&format!("{number}@example.com")));
+    assert_eq!(strangers().flatten().count(), 0, "not known yet");
+    app.decoys.learn(app.store.as_ref()).await.unwrap();
+    let drawn: Vec<_> = strangers().collect();
+    assert!(drawn.iter().eq(&strangers().collect::<Vec<_>>()), "always the same");
+    let of = |start: &str| drawn.iter().flatten().filter(|hash| hash.as_str().starts_with(start)).count();
+    for (start, expected) in [("$2b$04$", 2000), ("$argon2id$v=19$m=64,t=1,p=1$", 1000)] {
+        assert!(of(start).abs_diff(expected) < 200, "{start}: {} of 4000", of(start));
+    }
+    // A decoy is verified like any hash, and never right.
+    for number in 0..20 {
+        let email = format!("{number}@example.com");
+        assert_eq!(reason(room.log_in(&email, PASSWORD).await), "CREDENTIALS_INVALID");
+    }
+    for name in ["bob", "eve"] {
+        room.log_in(&format!("{name}@example.com"), PASSWORD).await.unwrap();
+    }
+    app.decoys.learn(app.store.as_ref()).await.unwrap();
+    let fewer: Vec<_> = strangers().collect();
+    assert!(fewer.iter().flatten().count().abs_diff(1000) < 200);
+    let is_new = |(before, after): (&Option<_>, &Option<_>)| before.is_none() && after.is_some();
+    assert!(!drawn.iter().zip(&fewer).any(is_new), "nobody becomes expensive because others were replaced");
+}
+
+#[tokio::test]
 async fn no_text_with_a_nul_reaches_the_store() {
     let room = Room::new().await;
     let ada = room.sign_up("ada@example.com").await;

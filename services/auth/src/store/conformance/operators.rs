@@ -13,6 +13,7 @@ where
     enabling_ends_the_sessions_from_before(open().await).await;
     a_password_that_was_reset_ends_every_session(open().await).await;
     an_imported_account_begins_without_a_session(open().await).await;
+    imported_hashes_are_counted_until_they_are_replaced(open().await).await;
     r_071_no_session_lives_when_disabling_met_log_in_and_refresh(open().await).await;
 }
 
@@ -100,6 +101,31 @@ async fn an_imported_account_begins_without_a_session(store: Arc<dyn Store>) {
     let kinds: Vec<_> = log.iter().map(|change| (change.seq, change.kind.as_str(), change.time)).collect();
     assert_eq!(kinds, [(1, "import_account", NOW), (2, "log_in", at(1))]);
     assert_eq!(log[0].after, Some(Subject::Account(account)));
+}
+
+async fn imported_hashes_are_counted_until_they_are_replaced(store: Arc<dyn Store>) {
+    assert_eq!(store.costs().await.unwrap(), Costs::default());
+    for number in 1..=5 {
+        let imported = (number > 1).then(|| if number == 5 { "b".to_owned() } else { "a".to_owned() });
+        let email = format!("{number}@example.com");
+        let beginning = Beginning { imported, held: None, ..beginning(user(number), &email, number * 1000) };
+        store.sign_up(user(number), beginning, origin()).await.unwrap().unwrap();
+    }
+    let all = Costs { accounts: 5, imported: vec![("a".into(), 3), ("b".into(), 1)] };
+    assert_eq!(store.costs().await.unwrap(), all);
+    let opening = |number| Opening { held: held(number, NOW), verified: hash("first"), upgraded: Some(hash("ours")) };
+    assert!(store.open_session(user(2), opening(2), origin(), NOW).await.unwrap().is_some());
+    assert!(store.open_session(user(1), opening(1), origin(), NOW).await.unwrap().is_some());
+    assert!(store.reset_password(user(3), hash("ours"), origin(), NOW).await.unwrap());
+    let fewer = Costs { accounts: 5, imported: vec![("a".into(), 1), ("b".into(), 1)] };
+    assert_eq!(store.costs().await.unwrap(), fewer);
+    assert!(store.close_account(user(4), hash("first"), &[], NOW).await.unwrap());
+    let one = Costs { accounts: 4, imported: vec![("b".into(), 1)] };
+    assert_eq!(store.costs().await.unwrap(), one);
+    open_session(store.as_ref(), user(5), 5, NOW).await;
+    assert_eq!(store.costs().await.unwrap(), one, "the hash is the same");
+    assert!(store.change_password(user(5), hash("first"), hash("ours"), Uuid::nil(), origin(), NOW).await.unwrap());
+    assert_eq!(store.costs().await.unwrap(), Costs::default());
 }
 
 async fn r_071_no_session_lives_when_disabling_met_log_in_and_refresh(store: Arc<dyn Store>) {

@@ -15,7 +15,7 @@ use crate::{
         account::{Account, PasswordHash},
         session::Ending,
     },
-    store::{Before, Beginning, Committed, Error},
+    store::{Before, Beginning, Committed, Costs, Error},
 };
 
 pub(super) async fn owner_of_email(engine: &Engine, key: &str) -> Result<Option<UserId>> {
@@ -75,11 +75,13 @@ pub(super) async fn sign_up(
     let session = held.map(|held| &held.session);
     let statement = Statement::new(
         "sign_up",
-        "SELECT auth.sign_up_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+        "SELECT auth.sign_up_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19)
              AS version",
     )
     .bind(*owner.as_uuid())
     .bind(&beginning.email_key)
+    .bind(&beginning.imported)
     .bind(&account.email)
     .bind(beginning.password.as_str())
     .bind(&account.display_name)
@@ -151,6 +153,20 @@ pub(super) async fn replace_password(
     .bind(Time(now));
     let rows = engine.write(from(statement, origin)).await?;
     Ok(only(&rows)?.try_get("changed")?)
+}
+
+pub(super) async fn costs(engine: &Engine) -> Result<Costs> {
+    let statement = Statement::new(
+        "count_imported",
+        "SELECT imported, count(*) AS number, (SELECT count(*) FROM auth.emails) AS accounts
+         FROM auth.emails WHERE imported IS NOT NULL GROUP BY imported ORDER BY imported",
+    );
+    let mut costs = Costs::default();
+    for row in engine.read(statement).await? {
+        costs.accounts = row.try_get::<i64, _>("accounts")?.unsigned_abs();
+        costs.imported.push((row.try_get("imported")?, row.try_get::<i64, _>("number")?.unsigned_abs()));
+    }
+    Ok(costs)
 }
 
 pub(super) async fn close(

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Before, Beginning, Claimed, Committed, Error, Held, Opening, SealedKey, Store};
+use super::{Before, Beginning, Claimed, Committed, Costs, Error, Held, Opening, SealedKey, Store};
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
@@ -95,6 +95,10 @@ impl Store for Postgres {
 
     async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<Account>> {
         operators::list(&self.0, after, limit).await
+    }
+
+    async fn costs(&self) -> Result<Costs> {
+        accounts::costs(&self.0).await
     }
 
     async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed> {

@@ -15,7 +15,7 @@ use crate::{
         account::{Account, PasswordHash},
         session::Ending,
     },
-    store::{Beginning, Committed},
+    store::{Beginning, Committed, Costs},
 };
 
 pub(super) fn owner_of_email(connection: &Connection, key: &str) -> Result<Option<UserId>> {
@@ -62,9 +62,12 @@ pub(super) fn sign_up(
         ":create_time": micros(account.create_time),
         ":update_time": micros(account.update_time),
     })?;
-    let mut statement = connection
-        .prepare_cached("INSERT INTO emails (key, owner) VALUES (:key, :owner) ON CONFLICT (key) DO NOTHING")?;
-    if statement.execute(named_params! { ":key": beginning.email_key, ":owner": owner.as_uuid() })? == 0 {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO emails (key, owner, imported) VALUES (:key, :owner, :imported) ON CONFLICT (key) DO NOTHING",
+    )?;
+    let address =
+        named_params! { ":key": beginning.email_key, ":owner": owner.as_uuid(), ":imported": beginning.imported };
+    if statement.execute(address)? == 0 {
         return Ok(Outcome::Discard(None));
     }
     let (user, kind) = (Subject::Account(account.clone()), beginning.kind());
@@ -152,6 +155,7 @@ pub(super) fn replace_password(
         ":version": seq,
         ":update_time": micros(after.update_time),
     })?;
+    replaced(connection, owner)?;
     let (before, after) = (Subject::Account(before.clone()), Subject::Account(after));
     append(connection, owner, seq, kind, (Some(&before), Some(&after)), origin, now)?;
     for session in sessions::list(connection, owner, None, usize::MAX, now)? {
@@ -160,6 +164,28 @@ pub(super) fn replace_password(
         }
     }
     Ok(())
+}
+
+/// Takes down that an account has a hash of ours.
+pub(super) fn replaced(connection: &Connection, owner: UserId) -> Result<()> {
+    let mut statement =
+        connection.prepare_cached("UPDATE emails SET imported = NULL WHERE owner = :owner AND imported IS NOT NULL")?;
+    statement.execute(named_params! { ":owner": owner.as_uuid() })?;
+    Ok(())
+}
+
+pub(super) fn costs(connection: &Connection) -> Result<Costs> {
+    let mut statement = connection.prepare_cached(
+        "SELECT imported, count(*) AS number, (SELECT count(*) FROM emails) AS accounts
+         FROM emails WHERE imported IS NOT NULL GROUP BY imported ORDER BY imported",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut costs = Costs::default();
+    while let Some(row) = rows.next()? {
+        costs.accounts = row.get::<_, i64>("accounts")?.unsigned_abs();
+        costs.imported.push((row.get("imported")?, row.get::<_, i64>("number")?.unsigned_abs()));
+    }
+    Ok(costs)
 }
 
 pub(super) fn close(

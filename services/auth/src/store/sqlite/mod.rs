@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use uuid::Uuid;
 
-use super::{Before, Beginning, Claimed, Committed, Error, Held, Opening, SealedKey, Store};
+use super::{Before, Beginning, Claimed, Committed, Costs, Error, Held, Opening, SealedKey, Store};
 use crate::domain::{
     Subject,
     account::{Account, PasswordHash},
@@ -91,6 +91,10 @@ impl Store for Sqlite {
     async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<Account>> {
         let after = after.to_owned();
         self.0.read(move |connection| accounts::list(connection, &after, limit)).await
+    }
+
+    async fn costs(&self) -> Result<Costs> {
+        self.0.read(accounts::costs).await
     }
 
     async fn claim_erasures(&self, now: Timestamp, limit: usize) -> Result<Claimed> {

@@ -164,7 +164,7 @@ fn upgrade(connection: &Connection, owner: UserId, hash: &PasswordHash) -> Resul
     let mut statement =
         connection.prepare_cached("UPDATE users SET password_hash = :password_hash WHERE owner = :owner")?;
     statement.execute(named_params! { ":owner": owner.as_uuid(), ":password_hash": hash.as_str() })?;
-    Ok(())
+    accounts::replaced(connection, owner)
 }
 
 fn held(connection: &Connection, owner: UserId, id: Uuid) -> Result<Option<Held>> {

@@ -34,7 +34,7 @@ async fn every_write_does_the_same_on_tables_of_1_10_and_100_000_rows() {
                  (SELECT 1 UNION ALL SELECT n + 1 FROM crowd WHERE n < {users})
                  SELECT n, unhex(format('ffffffff000070008000%012x', n)) AS owner FROM crowd;
              INSERT INTO users SELECT owner, n || '@crowd', 'hash', '', 'UTC', 1, 0, 0, NULL FROM crowd;
-             INSERT INTO emails SELECT n || '@crowd', owner FROM crowd;
+             INSERT INTO emails SELECT n || '@crowd', owner, NULL FROM crowd;
              INSERT INTO heads SELECT owner, 2 FROM crowd;
              INSERT INTO sessions SELECT owner, owner, 0, zeroblob(32), '', '', 0, 0, 4102444800000000 FROM crowd;
              INSERT INTO session_owners SELECT owner, owner FROM crowd;
