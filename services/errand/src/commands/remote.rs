@@ -52,7 +52,7 @@ pub(crate) async fn connect(config: &Config, url: &str) -> Result<Upstream, Fail
     };
     let (place, tls) = match url.split_once("://") {
         Some(("http", place)) => (with_port(place, 80), None),
-        Some(("https", place)) => (with_port(place, 443), Some(trust(config)?)),
+        Some(("https", place)) => (with_port(place, 443), Some(trust(config, url)?)),
         _ if url.starts_with("unix:") => (url.to_owned(), None),
         _ => return Err(wrong()),
     };
@@ -76,9 +76,10 @@ fn with_port(place: &str, port: u16) -> String {
     if has_port { place.to_owned() } else { format!("{place}:{port}") }
 }
 
-/// Whose certificates are believed.
-fn trust(config: &Config) -> Result<ClientTls, Failure> {
-    let tls = config.peers.client().map_err(|error| compose::misconfigured(&error))?;
+/// Whose certificates are believed: on the port that `serve` has here the one that it shows.
+fn trust(config: &Config, url: &str) -> Result<ClientTls, Failure> {
+    let tls = if url == config.local_url() { config.own_client() } else { config.peers.client() };
+    let tls = tls.map_err(|error| compose::misconfigured(&error))?;
     tls.ok_or_else(|| {
         let message = "https needs to know whom to trust: set ERRAND_PEER_TLS_CA to the certificates of the issuer";
         Failure::new(Kind::Configuration, message)

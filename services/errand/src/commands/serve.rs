@@ -76,7 +76,7 @@ async fn serve(config: &Config, roles: &[Role], ground: &Ground) -> Result<(), F
     }));
     let health = tokio::spawn(suite.follow());
     let url = config::reachable(&address, config.tls.identity.is_some());
-    let folder = ground.has_folder().then(|| format!("\ndata in {}", config.data.dir.display())).unwrap_or_default();
+    let folder = if ground.has_folder() { format!("\ndata in {}", config.data.dir.display()) } else { String::new() };
     console::say(welcome(roles, &url, &folder));
     info!(listen = %address, roles = words(roles, " "), "serving");
 

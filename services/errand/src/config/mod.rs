@@ -16,7 +16,12 @@ use std::{
     time::Duration,
 };
 
-use errand_chassis::{listener::Address, secret, server::Limits as Connections};
+use errand_chassis::{
+    listener::Address,
+    secret,
+    server::Limits as Connections,
+    tls::{ClientTls, TlsError},
+};
 use errand_gateway::{AllowedOrigin, Network};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -187,6 +192,11 @@ impl Config {
                  ERRAND_TLS_KEY, or if that is meant, say --plaintext (ERRAND_PLAINTEXT=true)"
             ));
         }
+    }
+
+    /// How a command here calls the server here; nothing without TLS.
+    pub(crate) fn own_client(&self) -> Result<Option<ClientTls>, TlsError> {
+        self.tls.identity.as_ref().map(|(cert, _)| ClientTls::only(cert, self.peers.identity.clone())).transpose()
     }
 
     /// The URL under which this machine reaches the server.

@@ -30,7 +30,7 @@ pub(crate) struct Peers {
     /// `ERRAND_PEER_TLS_CA`: whose certificates peers show. Without it they are called without TLS.
     ca: Option<PathBuf>,
     /// `ERRAND_PEER_TLS_CERT` and `ERRAND_PEER_TLS_KEY`: what is shown to peers.
-    identity: Option<(PathBuf, PathBuf)>,
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Tls {

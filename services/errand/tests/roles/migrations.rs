@@ -113,6 +113,7 @@ fn halt_at(world: &World, nth: u32) {
 
 #[test]
 fn r_109_killed_in_the_middle_of_a_step_the_next_run_completes() {
+    #[expect(clippy::disallowed_methods, reason = "the size of the run")]
     let every = if std::env::var("ERRAND_BATTERY").is_ok_and(|size| size == "full") { 1 } else { 30 };
     let halted = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
     for nth in (2..).step_by(every) {

@@ -128,6 +128,14 @@ fn tls_at_the_gateway_and_both_ways_between_roles() {
         [("ERRAND_PEER_TLS_CA", ca.as_str()), ("ERRAND_PEER_TLS_CERT", other_cert), ("ERRAND_PEER_TLS_KEY", other_key)];
     assert_eq!(check(&task, &strange), 75, "with a certificate of somebody else");
     assert_eq!(check(&gateway, &[("ERRAND_PEER_TLS_CA", other_ca.as_str())]), 75, "not trusted");
+    // Who is beside a server asks it with its settings, whatever name its certificate is for.
+    let beside = |listen: &str, settings: Settings<'_>| {
+        let listen = [("ERRAND_LISTEN", listen)];
+        code(&world.run(&["healthcheck"], &[&port, settings, &listen].concat()))
+    };
+    assert_eq!((beside(listen, &[]), beside(&addresses[1], &peers)), (0, 0));
+    let another = [("ERRAND_TLS_CERT", other_cert.as_str()), ("ERRAND_TLS_KEY", other_key)];
+    assert_eq!(beside(listen, &another), 75, "somebody else listens there");
     let plain = gateway.url.replace("https", "http");
     assert_eq!(code(&world.run(&["healthcheck", "--url", &plain], &[])), 75, "without TLS");
     let untold = world.run(&["healthcheck", "--url", &gateway.url], &[]);
