@@ -54,7 +54,8 @@ pub(super) enum Done {
     Undo,
 }
 
-/// Reads the tool behind a write; nothing for a read.
+/// Reads the tool behind a write; nothing for a read. Conversations of old name tools that are not
+/// offered any more.
 pub(super) fn written(tool: &str) -> Option<Done> {
     Some(match tool {
         "add_task" | "add_tasks" => Done::Add,
@@ -453,4 +454,36 @@ pub(super) fn line(past: &[Exchange<'_>], place: Place) -> Result<Target, usize>
         return Ok(Target::Line(text.clone()));
     }
     tasks.get(before).map(|task| Target::Id(task.id.clone())).ok_or(lines.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn what_conversations_of_old_did_is_read_although_their_tools_are_not_offered_any_more() {
+        for (tool, done) in [
+            ("add_task", Done::Add),
+            ("update_task", Done::Update),
+            ("complete_task", Done::Complete),
+            ("delete_task", Done::Delete),
+        ] {
+            assert_eq!(written(tool), Some(done));
+            assert_eq!(crate::task_tools::classify(tool), None, "{tool}");
+        }
+        let id = Uuid::from_u128(1).to_string();
+        let call = ToolCall { id: "a".into(), name: "add_task".into(), arguments: json!({"task": {"title": "milk"}}) };
+        let made = json!({"id": id, "title": "milk", "etag": "1"});
+        let result = ToolResult { call_id: "a".into(), outcome: Ok(made) };
+        let entries =
+            vec![Entry::User("add milk".into()), Entry::Call(call), Entry::Result(result), Entry::User("done".into())];
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let transcript = Transcript { now, time_zone: "UTC".into(), entries, last_turn: None };
+        let exchanges = Exchange::of(&transcript);
+        assert_eq!(exchanges[0].written().len(), 1);
+        assert!(matches!(exchanges[0].write(), Some((_, Done::Add, Some(_)))));
+    }
 }
