@@ -50,7 +50,7 @@ enum Command {
     },
     /// Look whether a database, its roles and its policies are as they should be, and the peers there
     Doctor,
-    /// Copy everything from one database to another
+    /// Copy everything from a data folder to PostgreSQL
     Copy(Copying),
     /// Accounts, for who operates the service
     Users {
@@ -95,13 +95,13 @@ pub(crate) enum Keys {
     Rotate,
 }
 
-/// From where to where. A place is `sqlite:/folder` or a URL such as `postgres://user:password@host/database`.
+/// From where to where.
 #[derive(Debug, Args)]
 pub(crate) struct Copying {
-    /// What to read: sqlite:/folder or postgres://…
+    /// What to read: sqlite:/folder, with nobody serving it
     #[arg(long, value_name = "PLACE")]
     pub(crate) from: String,
-    /// What to write, migrated and without accounts: sqlite:/folder or postgres://…
+    /// What to write, migrated and without accounts: postgres://errand_migrate:…@host/database
     #[arg(long, value_name = "PLACE")]
     pub(crate) to: String,
 }

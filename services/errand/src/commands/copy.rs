@@ -34,7 +34,7 @@ pub(crate) fn run(config: &Config, copying: &Copying) -> Result<(), Failure> {
     for service in Role::SERVICES {
         let Some(schema) = service.schema() else { continue };
         let tell = |done: u64, all: u64| {
-            if done % TELL_EVERY == 0 {
+            if done.is_multiple_of(TELL_EVERY) {
                 console::say(format_args!("{service}: {done} of {all} owners"));
             }
         };
