@@ -122,7 +122,7 @@ async fn what_a_caller_did_wrong_is_an_error_of_the_caller_alone() {
     let (collector, folder) = (Collector::start().await, tempfile::tempdir().unwrap());
     let server = all_in_one(&folder, &collector.url(), &[("OTEL_SERVICE_NAME", "mine")]);
     let (person, place) = (server.person().await, Place::new(2, true));
-    let request = GetTaskRequest { task_id: "0197a6f0-0000-7000-8000-000000000000".to_owned(), ..Default::default() };
+    let request = GetTaskRequest { task_id: "0197a6f0-0000-7000-8000-000000000000".to_owned() };
     person.tasks().get_task(person.request(request, &place.header)).await.unwrap_err();
     let trace = collector.trace(&place.trace, |trace| of_call(trace, GET_TASK).is_some()).await;
     let spans = of_call(&trace, GET_TASK).unwrap();
