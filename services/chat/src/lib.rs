@@ -28,7 +28,6 @@ use errand_proto::chat::chat_service_server::ChatServiceServer;
 use errand_storage::{Place, Ready, Schema};
 
 pub use error::Error;
-pub use store::sqlite::MIGRATIONS;
 
 use app::App;
 use model::Model;

@@ -10,12 +10,12 @@ fn voice() -> Voice {
     Voice::new("raw.token", Some(RequestId::of(&HeaderMap::new(), &ManualClock::default())), None)
 }
 
-fn add(arguments: Value) -> ToolCall {
+fn add(arguments: &Value) -> ToolCall {
     call("a", "add_tasks", json!({"requests": [arguments]}))
 }
 
 fn milk() -> ToolCall {
-    add(json!({"task": {"title": "milk", "priority": "PRIORITY_HIGH"}}))
+    add(&json!({"task": {"title": "milk", "priority": "PRIORITY_HIGH"}}))
 }
 
 fn reason_of(finished: Finished) -> String {
@@ -63,7 +63,7 @@ async fn r_120_wrong_arguments_are_told_to_the_model_and_not_to_the_peer() {
         json!(null),
         json!({"task": {"title": "a"}, "owner": "somebody"}),
     ] {
-        let finished = tools.call(&voice(), TURN, 1, &add(arguments.clone())).await;
+        let finished = tools.call(&voice(), TURN, 1, &add(&arguments)).await;
         assert_eq!(reason_of(finished), "INVALID_FIELDS", "{arguments}");
     }
     assert_eq!(reason_of(tools.call(&voice(), TURN, 1, &call("a", "purge", json!({}))).await), "TOOL_UNKNOWN");
@@ -84,7 +84,7 @@ async fn r_121_the_model_names_no_request_and_checks_nothing() {
 #[tokio::test]
 async fn rules_of_the_contract_are_checked_by_the_peer() {
     let task = FakeTask::default();
-    let long = add(json!({"task": {"title": "x".repeat(201)}}));
+    let long = add(&json!({"task": {"title": "x".repeat(201)}}));
     let finished = TaskTools::new(task.upstream()).call(&voice(), TURN, 1, &long).await;
     assert_eq!(reason_of(finished), "INVALID_FIELDS");
 }
