@@ -47,6 +47,8 @@ mod protocol;
 mod replicas;
 #[path = "../suite/requests.rs"]
 mod requests;
+#[path = "../suite/rest.rs"]
+mod rest;
 mod rollout;
 #[path = "../suite/sandbox/mod.rs"]
 mod sandbox;
@@ -59,7 +61,17 @@ mod streaming;
 mod tokens;
 #[path = "../suite/undo.rs"]
 mod undo;
+mod walls;
 #[path = "../suite/watch.rs"]
 mod watch;
 #[path = "../suite/wire.rs"]
 mod wire;
+
+#[test]
+fn every_module_of_the_suite_runs_in_this_shape_too() {
+    let modules = |text: &'static str| text.lines().filter(|line| line.starts_with("mod ")).collect::<Vec<_>>();
+    let here = modules(include_str!("main.rs"));
+    let missing: Vec<_> =
+        modules(include_str!("../suite/main.rs")).into_iter().filter(|line| !here.contains(line)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

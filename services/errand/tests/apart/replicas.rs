@@ -103,6 +103,12 @@ async fn a_turn_that_one_chat_runs_is_cancelled_through_the_other() {
             last = event.event;
         }
     });
+    let asked = async {
+        while sandbox.stored("chat", "SELECT 1 FROM turns WHERE cancel_time IS NOT NULL").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), asked).await.is_ok());
     // What was asked of the tasks before may still be done; nothing after it.
     tokio::task::block_in_place(|| drop(held));
     assert!(end.await.is_ok());

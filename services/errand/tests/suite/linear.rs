@@ -152,7 +152,7 @@ async fn r_076_what_twenty_clients_were_told_of_ten_tasks_can_have_happened_one_
             // Connections of their own, so that calls meet in the service and not in the client.
             let person = Person { channel: sandbox.channel().await, ..ann.clone() };
             let seed = round as u64 * 20 + client + 1;
-            clients.push(tokio::spawn(live(person, seed, tasks.clone(), clock.clone(), 40)));
+            clients.push(tokio::spawn(live(person, seed, tasks.clone(), clock.clone(), 30)));
         }
         let mut histories: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
         for client in clients {
@@ -161,13 +161,10 @@ async fn r_076_what_twenty_clients_were_told_of_ten_tasks_can_have_happened_one_
             }
         }
         for task in &tasks {
-            let history = &mut histories.remove(&task.id).unwrap_or_default();
+            // All of it: what is left out may have been seen by what is in.
+            let mut history = histories.remove(&task.id).unwrap_or_default();
             history.sort_by_key(|operation| operation.began);
-            history.truncate(128);
-            // What is left out may have been seen by those that are in: they have to have ended before it began.
-            let cut = history.last().map_or(0, |last| last.began);
-            history.retain(|operation| operation.ended <= cut);
-            assert!(is_linearizable(&task.title, history), "{history:#?}");
+            assert!(is_linearizable(&task.title, &history), "{history:#?}");
         }
     }
 }

@@ -137,7 +137,7 @@ async fn r_042_no_spelling_of_a_path_reaches_a_method_but_its_own() {
 #[tokio::test]
 async fn what_is_no_grpc_gets_an_http_answer_and_runs_nothing() {
     let sandbox = Sandbox::start();
-    for kind in ["application/json", "text/plain", "application/grpcx", ""] {
+    for kind in ["application/xml", "text/plain", "application/grpcx", ""] {
         let request = Request::builder()
             .method("POST")
             .uri(format!("http://{}{JWKS}", sandbox.address))
@@ -150,12 +150,13 @@ async fn what_is_no_grpc_gets_an_http_answer_and_runs_nothing() {
             "{kind}"
         );
     }
+    // What changes nothing may be asked by GET; this does.
     for method in ["GET", "PUT", "DELETE"] {
-        let answer = http1(sandbox.address, &format!("{method} {JWKS}"), &[], b"");
+        let answer = http1(sandbox.address, &format!("{method} {LOG_IN}"), &[], b"");
         assert_eq!((answer.status, answer.headers.get("allow").map(String::as_str)), (405, Some("POST")), "{method}");
     }
     // `x-http-method-override` is only a header.
-    let answer = http1(sandbox.address, &format!("GET {JWKS}"), &[("x-http-method-override", "POST")], b"");
+    let answer = http1(sandbox.address, &format!("GET {LOG_IN}"), &[("x-http-method-override", "POST")], b"");
     assert_eq!(answer.status, 405);
 }
 
