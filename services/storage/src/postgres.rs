@@ -194,7 +194,7 @@ impl Postgres {
     pub async fn close(&self) {
         self.0.pool.close();
         let _ = timeout(WRITES_END, self.0.writing.acquire_many(WRITING)).await;
-        self.0.keeper.close().await;
+        self.0.keeper.close();
     }
 
     /// As [`Postgres::read`], for ourselves: not counted and not traced.

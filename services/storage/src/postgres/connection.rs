@@ -10,7 +10,7 @@ use std::{
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use sqlx::{
-    ConnectOptions as _, Executor as _, Row as _,
+    ConnectOptions as _, Connection as _, Executor as _, Row as _,
     postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgRow, PgSeverity},
 };
 use tokio::{
@@ -229,14 +229,27 @@ impl Connection {
         outcome
     }
 
-    /// Reads away what is left of a statement that nobody waits for. Whether the connection can be used again.
+    /// Reads away what is left of a statement that nobody waits for, and leaves its transaction as it is: until the
+    /// process is known not to be cancelled any more it must stay ours. Whether there still is a connection.
+    pub(super) async fn settle(&mut self) -> bool {
+        self.ask_for_good(None).await
+    }
+
+    /// Ends what [`Connection::settle`] leaves. Whether the connection can be used again. A cancel that comes late
+    /// hits the first statement after it, so one has to go through.
     pub(super) async fn drain(&mut self) -> bool {
-        // A cancel that comes late hits the first statement after it, so one has to go through. The first attempt
-        // reads the error of the cancelled statement, too.
+        self.ask_for_good(Some(if self.pooler { "ROLLBACK" } else { "SELECT 1" })).await
+    }
+
+    /// Asks until there is an answer without an error: the first one is that of the cancelled statement.
+    async fn ask_for_good(&mut self, sql: Option<&'static str>) -> bool {
         for _ in 0..5 {
-            let sql = if self.pooler { "ROLLBACK" } else { "SELECT 1" };
-            match self.inner.execute(sqlx::raw_sql(sql)).await {
-                Ok(_) => return true,
+            let answered = match sql {
+                Some(sql) => self.inner.execute(sqlx::raw_sql(sql)).await.map(drop),
+                None => self.inner.ping().await,
+            };
+            match answered {
+                Ok(()) => return true,
                 Err(error) if is_loss(&error) => return false,
                 Err(_) => {}
             }

@@ -31,7 +31,7 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// ... and one that takes longer than this is none.
 const NO_ANSWER: Duration = Duration::from_secs(4);
 /// Cancels that may wait for their turn.
-const JOBS_WAITING: usize = 1024;
+const CANCELS_WAITING: usize = 1024;
 /// How long a statement may take to end that was cancelled.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 pub(super) struct Keeper(Arc<Shared>);
 
 struct Shared {
-    jobs: mpsc::Sender<Job>,
+    cancels: mpsc::Sender<Cancel>,
     reachable: watch::Receiver<bool>,
     state: Arc<State>,
 }
@@ -51,13 +51,26 @@ struct State {
     silent: AtomicBool,
     /// Somebody lost a connection.
     suspected: Notify,
+    /// Nobody needs the task any more.
+    closing: Notify,
 }
 
-enum Job {
-    /// Cancel what a process runs, and say whether that is over: one that may still come must find nobody.
-    Cancel { pid: i32, over: oneshot::Sender<bool> },
-    /// End.
-    Close,
+/// Cancels what a process runs, unless it was withdrawn before, and says whether that is over: one that may still
+/// come must find nobody.
+struct Cancel {
+    pid: i32,
+    claim: Arc<Claim>,
+    over: oneshot::Sender<bool>,
+}
+
+/// Who was first: the cancel that began, or the statement that ended by itself.
+#[derive(Default)]
+struct Claim(AtomicBool);
+
+impl Claim {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::Relaxed)
+    }
 }
 
 struct Task {
@@ -71,13 +84,13 @@ struct Task {
 
 impl Keeper {
     pub(super) fn start(options: PgConnectOptions) -> Self {
-        let (jobs, waiting) = mpsc::channel(JOBS_WAITING);
+        let (cancels, waiting) = mpsc::channel(CANCELS_WAITING);
         let (sender, reachable) = watch::channel(true);
         let state = Arc::<State>::default();
         let options = options.statement_cache_capacity(0);
         let task = Task { options, connection: None, reachable: sender, state: Arc::clone(&state) };
         tokio::spawn(task.run(waiting));
-        Self(Arc::new(Shared { jobs, reachable, state }))
+        Self(Arc::new(Shared { cancels, reachable, state }))
     }
 
     /// Whether the server can be reached, as far as is known.
@@ -105,39 +118,58 @@ impl Keeper {
         let keeper = self.clone();
         runtime.spawn(async move {
             let mut held = connection;
-            let (over, answer) = oneshot::channel();
-            let cancel = Job::Cancel { pid: held.pid(), over };
-            let cancelled = match held.pid() {
-                NOT_OURS => true,
-                _ => keeper.0.jobs.send(cancel).await.is_ok() && answer.await.unwrap_or(false),
-            };
-            if !cancelled || !matches!(timeout(DRAIN, Connection::drain(&mut held)).await, Ok(true)) {
+            let clean = timeout(DRAIN, keeper.cancel(&mut held)).await.unwrap_or(false);
+            if !clean {
                 drop(Object::take(held));
                 keeper.suspect();
             }
         });
     }
 
+    /// Cancels what runs on a connection and reads it away. Whether the connection can be used again.
+    async fn cancel(&self, held: &mut Connection) -> bool {
+        if held.pid() == NOT_OURS {
+            return held.drain().await;
+        }
+        let (over, mut answer) = oneshot::channel();
+        let claim = Arc::<Claim>::default();
+        let cancel = Cancel { pid: held.pid(), claim: Arc::clone(&claim), over };
+        if self.0.cancels.send(cancel).await.is_err() {
+            return false;
+        }
+        tokio::select! {
+            cancelled = &mut answer => return cancelled.unwrap_or(false) && held.drain().await,
+            // The cancel has to wait, and the statement ends, or its server does: then the process may soon be
+            // somebody else.
+            settled = held.settle() => if claim.take() {
+                return settled && held.drain().await;
+            },
+        }
+        answer.await.unwrap_or(false) && held.drain().await
+    }
+
     /// Ends the task.
-    pub(super) async fn close(&self) {
-        let _ = self.0.jobs.send(Job::Close).await;
+    pub(super) fn close(&self) {
+        self.0.state.closing.notify_one();
     }
 }
 
 // === impl Task ===
 
 impl Task {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Job>) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Cancel>) {
         let mut pause = Duration::ZERO;
-        loop {
+        // Closed by the last handle, too, which a silent server must not hide.
+        while !waiting.is_closed() || !waiting.is_empty() {
             tokio::select! {
                 biased;
+                () = self.state.closing.notified() => break,
                 // A server that is silent hears no cancel, either.
-                job = waiting.recv(), if !self.state.silent.load(Ordering::Relaxed) => match job {
-                    Some(Job::Cancel { pid, over }) => {
+                cancel = waiting.recv(), if !self.state.silent.load(Ordering::Relaxed) => match cancel {
+                    Some(Cancel { pid, claim, over }) => if claim.take() {
                         let _ = over.send(self.cancel(pid).await);
-                    }
-                    Some(Job::Close) | None => break,
+                    },
+                    None => break,
                 },
                 () = self.state.suspected.notified(), if *self.reachable.borrow() => {
                     pause = self.look(pause).await;
