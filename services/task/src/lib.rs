@@ -18,7 +18,6 @@ use errand_proto::task::task_service_server::TaskServiceServer;
 use errand_storage::{Place, Ready, Schema};
 
 pub use error::Error;
-pub use store::sqlite::MIGRATIONS;
 
 use app::App;
 use store::{Store, postgres::Postgres, sqlite::Sqlite};
