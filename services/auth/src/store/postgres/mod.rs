@@ -216,8 +216,7 @@ async fn changes(engine: &Engine, owner: UserId, after: Seq, limit: usize) -> Re
         "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
          SELECT t.* FROM me CROSS JOIN LATERAL (
              SELECT owner, seq, time, actor, turn, request_id, kind, before::text, after::text
-             FROM auth.changes WHERE owner = me.owner AND seq > $2 ORDER BY seq LIMIT $3 OFFSET 0) t
-         ORDER BY seq",
+             FROM auth.changes WHERE owner = me.owner AND seq > $2 ORDER BY seq LIMIT $3 OFFSET 0) t",
     );
     let rows = engine.read(statement.bind(owner.to_string()).bind(after).bind(bounded(limit))).await?;
     let change = |row: &PgRow| {
