@@ -22,7 +22,7 @@ fn a_role_apart_says_everything_that_it_lacks() {
     let lacks =
         ["`serve task` needs a PostgreSQL database for task: set ERRAND_DATABASE_URL", "ERRAND_SECRET_KEY_FILE"];
     refused(&world, &["serve", "task"], &[], 78, &lacks);
-    let lacks = ["database for auth", "database for chat", "`serve auth chat` needs the secret"];
+    let lacks = ["database for auth", "database for chat", "`serve auth chat` needs a secret"];
     refused(&world, &["serve", "auth", "chat"], &[("ERRAND_TASK_DATABASE_URL", &world.url("task"))], 78, &lacks);
     refused(&world, &["serve", "task"], &[("ERRAND_DATABASE_URL", &world.url("task"))], 78, &["ERRAND_SECRET_KEY"]);
 }
