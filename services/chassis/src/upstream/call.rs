@@ -32,6 +32,9 @@ use crate::{
 /// How often a call is sent at most, of which all but two were provably not read.
 const ATTEMPTS: usize = 8;
 
+/// How many replicas may turn a call away before the caller is told.
+const MOST_TURNED_AWAY: usize = 2;
+
 /// What a library's services answer once; everything else of theirs is a stream.
 const ASKED: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"];
 
@@ -61,6 +64,8 @@ struct Call {
 /// An answer, and its code as far as its head or all of it says.
 struct Answered {
     code: Option<Code>,
+    /// Whether it says that the call was turned away before anything was done.
+    is_turned_away: bool,
     response: Response<Body>,
 }
 
@@ -125,13 +130,20 @@ impl Remote {
     async fn repeat(&self, call: &Call, message: Bytes) -> Result<Response<Body>, Error> {
         let mut not: Option<Arc<Site>> = None;
         let mut may_repeat = call.is_safe;
+        let mut turned_away = 0;
         for _ in 0..ATTEMPTS {
             let load = self.load(call, not.as_ref()).await?;
             let site = load.site().clone();
             match self.attempt(call, load, Sent::Whole(Some(message.clone()))).await {
                 Ok(answered) => {
+                    let elsewhere = self.pool.has_other(&site);
+                    if answered.is_turned_away && elsewhere && turned_away < MOST_TURNED_AWAY {
+                        turned_away += 1;
+                        not = Some(site);
+                        continue;
+                    }
                     let is_unavailable = answered.code == Some(Code::Unavailable);
-                    if !(is_unavailable && may_repeat && self.pool.has_other(&site) && self.budget.spend()) {
+                    if !(is_unavailable && may_repeat && elsewhere && self.budget.spend()) {
                         return Ok(answered.response);
                     }
                     may_repeat = false;
@@ -175,7 +187,9 @@ impl Remote {
                 if code.is_none() && head.status == StatusCode::OK {
                     return Err(Failed::Lost);
                 }
-                Ok(Answered { code, response: Response::from_parts(head, Body::new(whole)) })
+                let is_turned_away = code == Some(Code::Unavailable)
+                    && [Some(&head.headers), whole.trailers()].into_iter().flatten().any(turns_away);
+                Ok(Answered { code, is_turned_away, response: Response::from_parts(head, Body::new(whole)) })
             }
             Kind::Streams => {
                 let body = match in_head {
@@ -184,7 +198,8 @@ impl Remote {
                         Body::new(Streamed::new(body, load, call.deadline, self.drain.clone(), call.request_id.clone()))
                     }
                 };
-                Ok(Answered { code: in_head, response: Response::from_parts(head, body) })
+                let is_turned_away = in_head == Some(Code::Unavailable) && turns_away(&head.headers);
+                Ok(Answered { code: in_head, is_turned_away, response: Response::from_parts(head, body) })
             }
         }
     }
@@ -245,6 +260,13 @@ impl Call {
         };
         Ok((call, body))
     }
+}
+
+/// Whether a replica that is no use yet has said so: it has no keys to look at the token with, so it
+/// has done nothing, whatever it was asked.
+fn turns_away(headers: &HeaderMap) -> bool {
+    let reason = Status::from_header_map(headers).and_then(|status| errand_proto::status::reason(&status));
+    reason.as_deref() == Some("KEYS_NOT_LOADED")
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {

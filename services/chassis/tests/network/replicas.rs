@@ -159,3 +159,26 @@ async fn calls_are_spread_over_all_replicas() {
         assert!(script.calls() - before > 30, "{} of 300", script.calls() - before);
     }
 }
+
+#[tokio::test]
+async fn r_118_a_replica_without_keys_turns_calls_away_and_another_answers_them() {
+    let (one, other) = (Script::default(), Script::default());
+    let (first, second) = (Peer::start(&one), Peer::start(&other));
+    let upstream = remote(&[&first, &second]);
+    while one.calls() == 0 || other.calls() == 0 {
+        assert_eq!(ask(&upstream, request(READ)).await.code, Code::Ok);
+    }
+    let seen = one.calls();
+    one.fail(Some(Code::Unavailable));
+    *one.reason.lock().unwrap() = Some("KEYS_NOT_LOADED");
+    for _ in 0..50 {
+        assert_eq!(ask(&upstream, request(WRITE)).await.code, Code::Ok);
+    }
+    assert!(one.calls() > seen, "it was asked, and has done nothing");
+    // When none has keys the caller is told, soon.
+    other.fail(Some(Code::Unavailable));
+    *other.reason.lock().unwrap() = Some("KEYS_NOT_LOADED");
+    let seen = one.calls() + other.calls();
+    assert_eq!(ask(&upstream, request(WRITE)).await.reason, "KEYS_NOT_LOADED");
+    assert_eq!(one.calls() + other.calls() - seen, 3);
+}

@@ -57,6 +57,8 @@ pub(crate) struct Script {
     pub(crate) heads: Arc<Mutex<Vec<http::request::Parts>>>,
     /// Answers this code, when it is not OK.
     pub(crate) code: Arc<Mutex<Option<Code>>>,
+    /// The reason that it gives then.
+    pub(crate) reason: Arc<Mutex<Option<&'static str>>>,
 }
 
 /// Counts as long as it lives.
@@ -175,7 +177,8 @@ impl Script {
                 opened.await;
             }
             if let Some(code) = *self.code.lock().unwrap() {
-                return Status::new(code, "as the test says").into_http();
+                let reason = self.reason.lock().unwrap().unwrap_or("UNAVAILABLE");
+                return Status::from(errand_chassis::Error::new(code, reason, "as the test says")).into_http();
             }
             let frames = [Frame::data(message), Frame::trailers(ok())].map(Ok::<_, Status>);
             grpc(Body::new(StreamBody::new(tokio_stream::iter(frames))))
