@@ -85,6 +85,8 @@ impl FakeTask {
     /// The requests of deletes, each once.
     pub(crate) fn deleted(&self) -> Vec<String> {
         let mut deleted = self.tasks().deleted.clone();
+        // A repetition may come after requests of others.
+        deleted.sort();
         deleted.dedup();
         deleted
     }
