@@ -7,7 +7,7 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    sandbox::{PASSWORD, Person, Sandbox, from_elsewhere, refusal},
+    sandbox::{PASSWORD, Person, Sandbox, from_elsewhere, reason, refusal, refused},
     shape::Role,
 };
 
@@ -57,9 +57,11 @@ async fn r_118_a_task_that_starts_while_auth_is_down_is_not_ready_until_it_has_t
     let request = HealthCheckRequest { service: "readiness".to_owned() };
     let mut watch = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
-    // The other one goes on alone.
+    // The other one goes on alone; who meets this one is told to ask again.
     for number in 0..10 {
-        ann.create(&format!("by the other {number}")).await;
+        while let Err(status) = ann.try_create(&format!("by the other {number}"), &format!("key-{number}")).await {
+            assert_eq!(reason(Err::<(), _>(status)), refused(Code::Unavailable, "KEYS_NOT_LOADED"));
+        }
     }
     sandbox.start_one(auth);
     while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
