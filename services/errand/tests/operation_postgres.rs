@@ -1,5 +1,5 @@
 //! What an operator does with the real binary on PostgreSQL: migrate, look, copy.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may be blunt")]
+#![expect(clippy::unwrap_used, reason = "tests may be blunt")]
 
 use std::{
     io::{BufRead, BufReader},

@@ -94,7 +94,7 @@ fn the_session_with_grpcurl_works_as_it_is_pasted() {
         return;
     }
     let session = blocks(&page("README.md"), "bash").concat();
-    assert_eq!(session.matches("localhost:8080").count(), 4, "{session}");
+    assert_eq!(session.matches("localhost:8080").count(), 6, "{session}");
     let server = Server::start();
     let script = session.replace("localhost:8080", &server.address);
     let done = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).stdin(Stdio::null()).output().unwrap();
@@ -107,6 +107,7 @@ fn the_session_with_grpcurl_works_as_it_is_pasted() {
     }
     let listed = shown.rsplit_once("\"tasks\": [").expect("the last command lists the tasks").1.to_lowercase();
     assert!(listed.contains("\"title\": \"buy milk\""), "{shown}");
+    assert_eq!(shown.matches("\"title\":\"Call mum\"").count(), 2, "made and listed over plain HTTP: {shown}");
 }
 
 #[test]
