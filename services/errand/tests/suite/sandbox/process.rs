@@ -46,7 +46,6 @@ impl Recipe {
             // Where a run that measures coverage wants its counts.
             .envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"))
             .env("ERRAND_LOG", "debug,h2=info,hyper=info")
-            .env("HOME", "/nonexistent")
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
