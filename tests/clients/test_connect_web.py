@@ -10,8 +10,9 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 def block(language):
-    """The only block of the README in this language."""
-    (text,) = (REPOSITORY / "README.md").read_text().split(f"```{language}\n")[1:]
+    """The block of the README about web pages that is in this language."""
+    section = (REPOSITORY / "README.md").read_text().split("## From a web page\n")[1].split("\n## ")[0]
+    (text,) = section.split(f"```{language}\n")[1:]
     return text.split("```")[0]
 
 

@@ -213,11 +213,11 @@ def test_a_foreign_origin_gets_no_permission(browser, origin):
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize(("verb", "content_type", "expected"), [("GET", BINARY, 405), ("POST", "text/plain", 415)])
+@pytest.mark.parametrize(("verb", "content_type", "expected"), [("PUT", BINARY, 405), ("GET", BINARY, 400), ("POST", "text/plain", 415)])
 def test_what_is_no_grpc_web_is_refused_by_http(person, verb, content_type, expected):
     headers = {"content-type": content_type, "authorization": f"Bearer {person.token}"}
     connection = http.client.HTTPConnection(person.address, timeout=30)
-    connection.request(verb, LIST_TASKS, None if verb == "GET" else frame(b""), headers)
+    connection.request(verb, LIST_TASKS, frame(b"") if verb == "POST" else None, headers)
     assert connection.getresponse().status == expected
     connection.close()
 
