@@ -101,9 +101,10 @@ pub(crate) struct Copying {
     /// What to read: sqlite:/folder, with nobody serving it
     #[arg(long, value_name = "PLACE")]
     pub(crate) from: String,
-    /// What to write, migrated and without accounts: postgres://errand_migrate:…@host/database
+    /// What to write, migrated and without accounts: postgres://errand_migrate@host/database. By default what
+    /// ERRAND_DATABASE_URL says, or the URL of each service, where they have databases of their own
     #[arg(long, value_name = "PLACE")]
-    pub(crate) to: String,
+    pub(crate) to: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -55,8 +55,9 @@ impl Place {
     }
 
     fn copy(&self) -> (i32, String) {
-        let (from, to) = (format!("sqlite:{}", self.data().display()), self.database.url("errand_migrate"));
-        let output = self.command(&["copy", "--from", &from, "--to", &to]).output().unwrap();
+        let from = format!("sqlite:{}", self.data().display());
+        let mut command = self.command(&["copy", "--from", &from]);
+        let output = command.env("ERRAND_DATABASE_URL", self.database.url("errand_migrate")).output().unwrap();
         (output.status.code().unwrap(), said(&output))
     }
 }
@@ -130,6 +131,11 @@ fn a_laptop_s_data_moves_to_postgresql() {
     assert!(said.contains(&format!("ERRAND_SECRET_KEY_FILE={}", secret.display())), "{said}");
     let (code, said) = place.copy();
     assert!(code == 1 && said.contains("copy into a fresh database"), "{code} {said}");
+    let (from, to) = (format!("sqlite:{}", place.data().display()), place.database.url("errand_migrate"));
+    let named = place.command(&["copy", "--from", &from, "--to", &to]).output().unwrap();
+    assert_eq!(named.status.code(), Some(1), "the same place by its name");
+    let nowhere = place.command(&["copy", "--from", &from]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(2), "no place at all");
 
     let files = rusqlite::Connection::open(place.data().join("task.db")).unwrap();
     let tasks: i64 = files.query_row("SELECT count(*) FROM tasks", [], |row| row.get(0)).unwrap();

@@ -24,14 +24,15 @@ const TELL_EVERY: u64 = 1000;
 
 /// Runs `errand copy`.
 pub(crate) fn run(config: &Config, copying: &Copying) -> Result<(), Failure> {
-    let (folder, target) = places(copying)?;
+    let folder = source(copying)?;
+    let targets = targets(config, copying)?;
     let data = Data { dir: folder.clone(), secret_key: config.data.secret_key.clone() };
     if !folder.is_dir() {
         return Err(Failure::new(Kind::Usage, format!("there is no folder {}", folder.display())));
     }
     let held = Folder::new(&data);
     let _lock = held.lock()?;
-    for service in Role::SERVICES {
+    for (service, target) in targets {
         let Some(schema) = service.schema() else { continue };
         let tell = |done: u64, all: u64| {
             if done.is_multiple_of(TELL_EVERY) {
@@ -54,15 +55,33 @@ pub(crate) fn run(config: &Config, copying: &Copying) -> Result<(), Failure> {
     Ok(())
 }
 
-fn places(copying: &Copying) -> Result<(PathBuf, Settings), Failure> {
-    let usage = |message: &str| Failure::new(Kind::Usage, message);
+fn source(copying: &Copying) -> Result<PathBuf, Failure> {
     let folder = copying.from.strip_prefix("sqlite:").filter(|folder| !folder.is_empty());
     let folder = folder.ok_or_else(|| usage("--from must be sqlite:/folder: other ways are not built"))?;
-    let is_server = ["postgres://", "postgresql://"].iter().any(|scheme| copying.to.starts_with(scheme));
+    Ok(PathBuf::from(folder))
+}
+
+/// Where each service's data goes: all of it to the one place that is named, or to the databases that are set.
+fn targets(config: &Config, copying: &Copying) -> Result<Vec<(Role, Settings)>, Failure> {
+    let named = copying.to.as_deref().map(server).transpose()?;
+    let target = |service: Role| {
+        let target = named.clone().or_else(|| config.database.of(service));
+        let missing = || usage(&format!("say --to, or set ERRAND_DATABASE_URL: {service} has no database to copy to"));
+        Ok((service, target.ok_or_else(missing)?))
+    };
+    Role::SERVICES.into_iter().map(target).collect()
+}
+
+fn server(url: &str) -> Result<Settings, Failure> {
+    let is_server = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     if !is_server {
         return Err(usage("--to must be a URL such as postgres://errand_migrate:password@host:5432/errand"));
     }
-    Ok((PathBuf::from(folder), Settings::new(copying.to.clone().into())))
+    Ok(Settings::new(url.to_owned().into()))
+}
+
+fn usage(message: &str) -> Failure {
+    Failure::new(Kind::Usage, message)
 }
 
 fn secret(folder: &Path) -> String {
@@ -84,13 +103,12 @@ mod tests {
 
     #[test]
     fn places_are_a_folder_and_a_server() {
-        let copying = |from: &str, to: &str| Copying { from: from.to_owned(), to: to.to_owned() };
-        let (folder, _) = places(&copying("sqlite:/data", "postgres://errand_migrate@db/errand")).unwrap();
-        assert_eq!(folder, PathBuf::from("/data"));
-        for (from, to) in
-            [("/data", "postgres://db/errand"), ("sqlite:", "postgres://db/errand"), ("sqlite:/data", "sqlite:/x")]
-        {
-            assert_eq!(places(&copying(from, to)).unwrap_err().kind, Kind::Usage, "{from} {to}");
+        let from = |from: &str| source(&Copying { from: from.to_owned(), to: None });
+        assert_eq!(from("sqlite:/data").unwrap(), PathBuf::from("/data"));
+        for wrong in ["/data", "sqlite:", "postgres://db/errand"] {
+            assert_eq!(from(wrong).unwrap_err().kind, Kind::Usage, "{wrong}");
         }
+        assert!(server("postgres://errand_migrate@db/errand").is_ok());
+        assert_eq!(server("sqlite:/x").unwrap_err().kind, Kind::Usage);
     }
 }
