@@ -4,7 +4,7 @@
 //! drains; a second signal ends the process at once. Every acknowledged write is on the disk before
 //! its answer, so neither loses one.
 
-use std::{io, time::Duration};
+use std::{future::poll_fn, io, task::Poll, time::Duration};
 
 use errand_chassis::{
     listener::{Address, Listener},
@@ -74,7 +74,14 @@ async fn serve(config: &Config, roles: &[Role], ground: &Ground) -> Result<(), F
     let mut server = tokio::spawn(server::serve(listener, suite.front(), limits, async {
         _ = stopped.await;
     }));
-    let health = tokio::spawn(suite.follow());
+    let mut follow = Box::pin(suite.follow());
+    // Once before anybody is told: who reads that we listen may ask at once whether we serve.
+    poll_fn(|context| {
+        _ = follow.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+    let health = tokio::spawn(follow);
     let url = config::reachable(&address, config.tls.identity.is_some());
     let folder = if ground.has_folder() { format!("\ndata in {}", config.data.dir.display()) } else { String::new() };
     console::say(welcome(roles, &url, &folder));
