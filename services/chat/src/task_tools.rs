@@ -17,11 +17,12 @@ use errand_chassis::{
 use errand_proto::{
     contract::Method,
     json,
-    status::reason,
+    status::{reason, retry_after},
     tools::{self, Tool},
 };
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION, uri::PathAndQuery};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tonic::{
     Code, Request, Status,
     client::Grpc,
@@ -38,8 +39,17 @@ use crate::domain::{
 /// How long one try of a call may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is waited before the second and the third try.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+/// For how long a call is tried again: a service or its database that is started anew is back by then.
+const INSISTENCE: Duration = Duration::from_secs(15);
+
+/// What is kept of the user's time to say that a call failed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What is waited before the second try; before each further one twice as long, up to the longest pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause between two tries, and the longest that a peer's word about when is heeded.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How many pages of tasks are read at most for a question about them.
 const MOST_PAGES: usize = 250;
@@ -111,8 +121,18 @@ impl Voice {
 
     /// How long a try may take: no longer than the user waits, while the user waits.
     fn patience(&self) -> Duration {
-        let left = self.deadline.map(Deadline::remaining).filter(|left| !left.is_zero());
-        left.map_or(PATIENCE, |left| left.min(PATIENCE))
+        self.left().map_or(PATIENCE, |left| left.min(PATIENCE))
+    }
+
+    /// When a call is given up: in time to tell the user, while the user waits.
+    fn gives_up(&self) -> Instant {
+        let left = self.left().map_or(INSISTENCE, |left| left.saturating_sub(LAST_WORDS).min(INSISTENCE));
+        Instant::now() + left
+    }
+
+    /// How long the user still waits; nothing for a user who went away or has all the time there is.
+    fn left(&self) -> Option<Duration> {
+        self.deadline.map(Deadline::remaining).filter(|left| !left.is_zero())
     }
 }
 
@@ -134,7 +154,8 @@ impl TaskTools {
             Ok(message) => message,
             Err(failure) => return Finished::Outcome(Err(failure)),
         };
-        let mut pauses = PAUSES.iter();
+        let gives_up = voice.gives_up();
+        let mut pause = FIRST_PAUSE;
         let mut doubt = None;
         loop {
             let status = match self.attempt(method, voice, turn, message.clone()).await {
@@ -147,12 +168,12 @@ impl TaskTools {
             if !method.no_side_effects && ["OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED"].contains(&failure.reason.as_str()) {
                 doubt.get_or_insert_with(|| failure.clone());
             }
-            match pauses.next() {
-                Some(pause) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {
-                    tokio::time::sleep(*pause).await;
-                }
+            // It has the same request id however often it is made, so its effect is one.
+            match again_after(&status).map(|asked| asked.max(pause)) {
+                Some(wait) if Instant::now() + wait < gives_up => tokio::time::sleep(wait).await,
                 _ => return Finished::Outcome(Err(doubt.unwrap_or(failure))),
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -247,6 +268,17 @@ fn decode(method: &Method, answer: &Bytes) -> Result<Value, ToolFailure> {
         tracing::error!(rpc.method = method.path, error = %error, "a peer gave an answer that cannot be read");
         ToolFailure { reason: "INTERNAL".to_owned(), message: "the answer cannot be read".to_owned() }
     })
+}
+
+/// How long to wait at least before a call may be made again; nothing when that would not help.
+fn again_after(status: &Status) -> Option<Duration> {
+    let asked = retry_after(status);
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded => Some(asked.unwrap_or_default().min(LONGEST_PAUSE)),
+        // Too busy for now; a limit that lasts longer is for the user to know.
+        Code::ResourceExhausted => asked.filter(|asked| *asked <= LONGEST_PAUSE),
+        _ => None,
+    }
 }
 
 fn is_token_refused(status: &Status) -> bool {

@@ -111,16 +111,57 @@ async fn r_117_a_peer_that_is_away_for_a_moment_is_tried_again_under_the_same_na
 async fn r_117_a_peer_that_stays_away_or_silent_is_a_failure_without_internals() {
     let task = FakeTask::default();
     task.tasks().is_down = true;
+    let asked = Instant::now();
     let finished = TaskTools::new(task.upstream()).call(&voice(), TURN, 1, &milk()).await;
     let Finished::Outcome(Err(failure)) = finished else { panic!("{finished:?}") };
     assert_eq!(failure.reason, "UNAVAILABLE");
     assert!(!failure.message.contains("10.0.0.1"));
-    assert_eq!(task.calls(), 3);
+    let took = asked.elapsed();
+    assert!(took > INSISTENCE - LONGEST_PAUSE && took <= INSISTENCE, "given up after {took:?}");
+    assert!((8..16).contains(&task.calls()), "{} tries", task.calls());
 
     let silent = FakeTask::default();
     silent.tasks().hangs = true;
     let finished = TaskTools::new(silent.upstream()).call(&voice(), TURN, 1, &milk()).await;
     assert_eq!(reason_of(finished), "DEADLINE_EXCEEDED");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r_105_a_write_whose_outcome_is_not_known_is_made_again_until_it_is() {
+    let task = FakeTask::default();
+    let unknown = || refusal(Code::Unavailable, "OUTCOME_UNKNOWN");
+    task.tasks().refusals.extend((0..6).map(|_| unknown()));
+    let finished = TaskTools::new(task.upstream()).call(&voice(), TURN, 1, &milk()).await;
+    assert!(matches!(finished, Finished::Outcome(Ok(_))), "{finished:?}");
+    assert_eq!((task.calls(), task.made()), (7, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn r_117_a_call_is_given_up_in_time_to_tell_the_user() {
+    let task = FakeTask::default();
+    task.tasks().is_down = true;
+    let deadline = Deadline::after(Duration::from_secs(3));
+    let hurried = Voice::new("t", None, Some(deadline));
+    let finished = TaskTools::new(task.upstream()).call(&hurried, TURN, 1, &milk()).await;
+    assert_eq!(reason_of(finished), "UNAVAILABLE");
+    assert!(deadline.remaining() >= LAST_WORDS, "{:?} are left", deadline.remaining());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_too_busy_is_asked_again_when_it_says_and_a_lasting_limit_is_told() {
+    let busy = |seconds| {
+        let error = errand_chassis::Error::new(Code::ResourceExhausted, "STORAGE_BUSY", "busy");
+        Status::from(error.retry_after(Duration::from_secs(seconds)))
+    };
+    let task = FakeTask::default();
+    task.tasks().refusals.push_back(busy(1));
+    let finished = TaskTools::new(task.upstream()).call(&voice(), TURN, 1, &milk()).await;
+    assert!(matches!(finished, Finished::Outcome(Ok(_))), "{finished:?}");
+
+    let limited = FakeTask::default();
+    limited.tasks().refusals.push_back(busy(60));
+    let finished = TaskTools::new(limited.upstream()).call(&voice(), TURN, 1, &milk()).await;
+    assert_eq!((reason_of(finished), limited.calls()), ("STORAGE_BUSY".to_owned(), 1));
 }
 
 #[tokio::test(start_paused = true)]

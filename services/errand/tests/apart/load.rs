@@ -147,7 +147,8 @@ impl Load {
             titles.sort();
             let mut expected: Vec<_> = (0..turns.len()).map(|number| format!("chore {number}")).collect();
             expected.sort();
-            assert_eq!(titles, expected, "each message did its work once");
+            let told: Vec<_> = turns.iter().map(|turn| (&turn.response, &turn.tool_calls[0].error)).collect();
+            assert_eq!(titles, expected, "each message did its work once: {told:?}");
             let ids: BTreeSet<_> = turns.iter().map(|turn| &turn.turn_id).collect();
             assert_eq!(ids.len(), turns.len());
             answered += turns.len();
@@ -212,6 +213,7 @@ async fn talk(ledger: Arc<Ledger>, ann: Person) -> (Person, Vec<SendMessageRespo
             .await
             .into_inner();
         assert_eq!(turn.tool_calls.len(), 1, "{turn:?}");
+        assert_eq!(turn.tool_calls[0].error, "", "{turn:?}");
         turns.push(turn);
     }
     (ann, turns)
