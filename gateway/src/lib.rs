@@ -13,6 +13,7 @@ mod forward;
 mod layers;
 mod refusal;
 mod router;
+mod text;
 
 use std::{convert::Infallible, sync::Arc};
 

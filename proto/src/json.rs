@@ -4,6 +4,8 @@
 //! mistake is named by its path, spelled as in JSON. The rules of the contract are not checked
 //! here: the bytes go to a service, whose codec does.
 
+mod text;
+
 use std::fmt;
 
 use prost::Message;
@@ -15,6 +17,8 @@ use serde_json::{Map, Value};
 
 use crate::{POOL, validation::Violation};
 
+pub use text::parse;
+
 /// Why something could not be translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JsonError {
@@ -24,6 +28,8 @@ pub enum JsonError {
     Field(Violation),
     /// The bytes are no message of the expected type, or say something that JSON can not.
     Malformed(String),
+    /// The text is not JSON, and why.
+    Text(String),
 }
 
 /// Encodes JSON as a message. Fields may be spelled `dueTime` or `due_time`; null leaves a field
@@ -187,6 +193,7 @@ impl fmt::Display for JsonError {
             JsonError::Field(violation) if violation.field.is_empty() => f.write_str(&violation.description),
             JsonError::Field(violation) => write!(f, "{}: {}", violation.field, violation.description),
             JsonError::Malformed(name) => write!(f, "not a valid {name}"),
+            JsonError::Text(why) => write!(f, "its body is not JSON: {why}"),
         }
     }
 }

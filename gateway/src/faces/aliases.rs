@@ -7,7 +7,7 @@ use errand_chassis::{Error, request_id::RequestId, upstream::Upstream};
 use errand_proto::{
     contract::Method,
     json::{self, JsonError},
-    status,
+    validation::Violation,
 };
 use http::{
     HeaderValue, Request, Response, StatusCode,
@@ -21,6 +21,7 @@ use crate::{
     bindings::{Alias, SignedIn},
     call,
     refusal::{self, Shape},
+    text,
 };
 
 /// Answers a request to an alias, refusals included.
@@ -55,9 +56,16 @@ async fn call(
             return Err(Error::new(Code::PermissionDenied, "USER_MISMATCH", message).into());
         }
     }
+    if let Some(parameter) = head.uri.query().and_then(|query| query.split(['=', '&']).find(|name| !name.is_empty())) {
+        return Err(text::no_parameters(parameter));
+    }
     let body = call::read(body).await?;
-    let value: Value =
-        serde_json::from_slice(&body).map_err(|error| malformed(&format!("its body is not JSON: {error}")))?;
+    // No body at all is told which fields it lacks.
+    let value = if body.is_empty() { json!({}) } else { text::read(&head.headers, &body, "")? };
+    if matches!(alias, Alias::Chat { .. }) && value.get("message").and(value.get("content")).is_some() {
+        let violation = Violation::new("message", "DUPLICATE", "is given twice, the second time as content");
+        return Err(text::refused(JsonError::Field(violation)));
+    }
     let message = json::to_bytes(method.input, &asked(alias, value)).map_err(refused)?;
     let answer = call::unary(upstream, method, head, message.into()).await?.into_body();
     let value = json::from_bytes(method.output, &answer).map_err(|error| Status::from(Error::internal(&error)))?;
@@ -109,17 +117,10 @@ fn seconds(duration: &Value) -> Value {
 }
 
 fn refused(error: JsonError) -> Status {
-    match error {
-        JsonError::Field(mut violation) => {
-            if violation.field == "content" {
-                violation.field = "message".to_owned();
-            }
-            status::invalid_fields(vec![violation])
+    text::refused(match error {
+        JsonError::Field(violation) if violation.field == "content" => {
+            JsonError::Field(Violation { field: "message".to_owned(), ..violation })
         }
-        JsonError::UnknownMessage(_) | JsonError::Malformed(_) => malformed(&error.to_string()),
-    }
-}
-
-fn malformed(why: &str) -> Status {
-    Error::new(Code::InvalidArgument, "MALFORMED_MESSAGE", format!("the request is not valid: {why}")).into()
+        error => error,
+    })
 }

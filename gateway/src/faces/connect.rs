@@ -10,11 +10,7 @@ use base64::{
 };
 use bytes::Bytes;
 use errand_chassis::{Error, request_id::RequestId, upstream::Upstream};
-use errand_proto::{
-    contract::Method,
-    json::{self, JsonError},
-    status,
-};
+use errand_proto::{contract::Method, json};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
@@ -26,6 +22,7 @@ use tonic::{Code, Status, body::Body};
 use crate::{
     call,
     refusal::{self, Shape},
+    text::{self, malformed, refused, unsupported},
 };
 
 const VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");
@@ -116,11 +113,7 @@ fn from_query(query: &str) -> Result<(Encoding, Bytes), Status> {
 fn from_json(method: &Method, text: &[u8]) -> Result<Bytes, Status> {
     // No body at all is the empty message.
     let text = if text.is_empty() { b"{}" } else { text };
-    let value = serde_json::from_slice(text).map_err(|error| malformed(&format!("its body is not JSON: {error}")))?;
-    json::to_bytes(method.input, &value).map(Bytes::from).map_err(|error| match error {
-        JsonError::Field(violation) => status::invalid_fields(vec![violation]),
-        JsonError::UnknownMessage(_) | JsonError::Malformed(_) => malformed(&error.to_string()),
-    })
+    json::parse(text).and_then(|value| json::to_bytes(method.input, &value)).map(Bytes::from).map_err(refused)
 }
 
 /// Up to ten digits of milliseconds, which gRPC says in at most eight.
@@ -135,21 +128,13 @@ fn grpc_timeout(value: &HeaderValue) -> Result<HeaderValue, Status> {
     HeaderValue::from_str(&text).map_err(|_| malformed("its timeout can not be passed on"))
 }
 
-fn unsupported(message: &str) -> Status {
-    Error::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into()
-}
-
-fn malformed(why: &str) -> Status {
-    Error::new(Code::InvalidArgument, "MALFORMED_MESSAGE", format!("the request is not valid: {why}")).into()
-}
-
 // === impl Encoding ===
 
 impl Encoding {
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
-        let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"application/json") {
+        let content_type = headers.get(CONTENT_TYPE)?;
+        let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if text::is_json(content_type) {
             Some(Self::Json)
         } else {
             essence.eq_ignore_ascii_case(b"application/proto").then_some(Self::Proto)

@@ -63,5 +63,14 @@ async fn a_message_is_sent_by_the_user_in_the_path_and_by_nobody_else() {
     assert_eq!((nobody.status, nobody.json().1.as_str()), (StatusCode::UNAUTHORIZED, "TOKEN_MISSING"));
     let wrong = world.call(post(&format!("/api/{own}/chat"), &headers, r#"{"message":1}"#)).await;
     assert_eq!(wrong.json().0["details"][1]["fieldViolations"][0]["field"], "message");
+    for (path, body) in [
+        (format!("/api/{own}/chat"), r#"{"message":"a","message":"b"}"#),
+        (format!("/api/{own}/chat"), r#"{"message":"a","content":"b"}"#),
+        (format!("/api/{own}/chat?message=b"), r#"{"message":"a"}"#),
+    ] {
+        let refused = world.call(post(&path, &headers, body)).await;
+        let field = &refused.json().0["details"][1]["fieldViolations"][0]["field"];
+        assert_eq!((refused.status, field), (StatusCode::BAD_REQUEST, &json!("message")), "{path} {body}");
+    }
     assert!(world.seen().is_empty());
 }

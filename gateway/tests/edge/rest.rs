@@ -134,6 +134,48 @@ async fn what_is_wrong_is_named_by_its_path() {
 }
 
 #[tokio::test]
+async fn r_059_json_is_read_in_one_way_only_or_not_at_all() {
+    let world = answering(&task());
+    let invalid = |field: &str| (400, "INVALID_FIELDS".to_owned(), field.to_owned());
+    let malformed = || (400, "MALFORMED_MESSAGE".to_owned(), String::new());
+    for (path, body, expected) in [
+        ("/v1/tasks", r#"{"title":"x","title":"y"}"#, invalid("task.title")),
+        ("/v1/tasks", r#"{"title":"x","dueTime":null,"due_time":null}"#, invalid("task.due_time")),
+        (
+            "/v1/tasks:batchCreate",
+            r#"{"requests":[{"task":{"labels":[],"labels":[]}}]}"#,
+            invalid("requests[0].task.labels"),
+        ),
+        ("/errand.task.v1.TaskService/CreateTask", r#"{"task":{"title":"x"},"task":{}}"#, invalid("")),
+        ("/v1/tasks", r#"{"title":1e999}"#, malformed()),
+        ("/v1/tasks", r#"{"title":NaN}"#, malformed()),
+        ("/v1/tasks", r#"{"title":"x"} x"#, malformed()),
+        ("/v1/tasks", r#"{"title":"x"}{}"#, malformed()),
+        ("/v1/tasks", r#"{"title":"\ud800"}"#, malformed()),
+        ("/v1/tasks", "\u{feff}{}", malformed()),
+        ("/v1/tasks", r#"{"title":"x","priority":"URGENT"}"#, invalid("task.priority")),
+        ("/v1/turns/x:resume", r#"{"afterSeq":1.5}"#, invalid("afterSeq")),
+        ("/v1/turns/x:resume", r#"{"afterSeq":9999999999}"#, invalid("afterSeq")),
+    ] {
+        let answer = call(&world, "POST", path, &[], body).await;
+        if path.starts_with("/errand.") {
+            assert_eq!(value(&answer)["details"][1]["debug"]["fieldViolations"][0]["field"], "task", "Connect");
+        } else {
+            assert_eq!(refusal(&answer), expected, "{path} {body}");
+        }
+    }
+    for content_type in
+        ["application/json; charset=latin1", "application/json; charset=utf-16", "application/jsonx", ""]
+    {
+        for path in ["/v1/tasks", "/errand.task.v1.TaskService/CreateTask", "/api/auth/login"] {
+            let answer = call(&world, "POST", path, &[("content-type", content_type)], "{}").await;
+            assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path} {content_type}");
+        }
+    }
+    assert!(world.seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_path_takes_its_verbs_and_no_others() {
     let world = answering(&task());
     for (verb, path, allow) in [
@@ -172,10 +214,15 @@ async fn versions_and_keys_may_stand_in_headers() {
     call(&world, "PATCH", &format!("/v1/tasks/{ID}"), &headers, r#"{"title":"x"}"#).await;
     assert_eq!(got::<UpdateTaskRequest>(&world).1.task.unwrap().etag, "1f");
 
-    for (name, text) in [("if-match", "1f"), ("if-match", "W/\"1f\"")] {
-        let answer = call(&world, "DELETE", &format!("/v1/tasks/{ID}"), &[(name, text)], "").await;
-        assert_eq!(refusal(&answer), (400, "INVALID_FIELDS".to_owned(), "If-Match".to_owned()));
+    let refused = (400, "INVALID_FIELDS".to_owned(), "If-Match".to_owned());
+    for text in ["1f", "W/\"1f\"", "\"1f\", \"20\""] {
+        let answer = call(&world, "DELETE", &format!("/v1/tasks/{ID}"), &[("if-match", text)], "").await;
+        assert_eq!(refusal(&answer), refused, "{text}");
     }
+    let made = call(&world, "POST", "/v1/tasks", &headers, r#"{"title":"x"}"#).await;
+    assert_eq!(refusal(&made), refused, "what is not there has no version");
+    call(&world, "DELETE", &format!("/v1/tasks/{ID}"), &[("idempotency-key", "\"k2\"")], "").await;
+    assert_eq!(got::<DeleteTaskRequest>(&world).1.request_id, "k2", "a key may stand in quotes");
     let world = refusing(Code::Aborted, "ETAG_MISMATCH");
     let path = format!("/v1/tasks/{ID}");
     assert_eq!(call(&world, "DELETE", &path, &headers, "").await.status, StatusCode::PRECONDITION_FAILED);
@@ -247,6 +294,10 @@ async fn a_stream_is_events_with_a_name_and_a_place() {
         "c7",
         "a browser that reconnects knows more than its address"
     );
+    call(&world, "GET", "/v1/tasks:watch?cursor=c0", &[("last-event-id", "")], "").await;
+    assert_eq!(got::<WatchTasksRequest>(&world).1.cursor, "c0", "and one that has seen nothing knows no more");
+    let head = call(&world, "HEAD", "/v1/tasks:watch", &[], "").await;
+    assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::OK, "text/event-stream", 0));
 }
 
 #[tokio::test]

@@ -50,10 +50,16 @@ impl Asked {
         let message = request::message(self, head.uri.query(), &body)?;
         if method.server_streaming {
             let messages = call::begin(upstream, method, head, message).await?;
+            let messages = Some(messages).filter(|_| !self.is_head);
             return Ok(sse::answer(method, messages, self.request_id.clone()));
         }
         let answer = call::unary(upstream, method, head, message).await?;
         reply::answer(self, answer.body())
+    }
+
+    /// Whether the call makes a resource (AIP-133).
+    fn makes(&self) -> bool {
+        self.bound.binding.method.name.starts_with("Create") && self.bound.binding.rule.verb == "POST"
     }
 
     fn refuse(&self, shape: Shape, status: &Status) -> Response<Body> {

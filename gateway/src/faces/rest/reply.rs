@@ -1,11 +1,7 @@
 //! An answer in HTTP's words.
 
 use errand_chassis::Error;
-use errand_proto::{
-    contract::{Method, RateClass},
-    json,
-    status::reason,
-};
+use errand_proto::{contract::RateClass, json, status::reason};
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION},
@@ -36,7 +32,7 @@ pub(super) fn answer(asked: &Asked, message: &[u8]) -> Result<Response<Body>, St
         response.headers_mut().remove(CONTENT_TYPE);
         return Ok(response);
     }
-    if let Some(place) = place_of_new(asked, method, &value) {
+    if let Some(place) = place_of_new(asked, &value) {
         response.headers_mut().insert(LOCATION, place);
         *response.status_mut() = StatusCode::CREATED;
     }
@@ -68,10 +64,7 @@ fn is_known(asked: &Asked, tag: &str) -> bool {
 
 /// Where a resource that was made is found (AIP-133): below the collection that it was posted to. A call that
 /// was only tried made nothing.
-fn place_of_new(asked: &Asked, method: &Method, value: &Value) -> Option<HeaderValue> {
-    if !method.name.starts_with("Create") || asked.bound.binding.rule.verb != "POST" {
-        return None;
-    }
-    let id = value.get("id").and_then(Value::as_str).filter(|id| !id.is_empty())?;
+fn place_of_new(asked: &Asked, value: &Value) -> Option<HeaderValue> {
+    let id = value.get("id").and_then(Value::as_str).filter(|id| asked.makes() && !id.is_empty())?;
     HeaderValue::from_str(&format!("{}/{id}", asked.path)).ok()
 }

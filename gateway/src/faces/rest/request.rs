@@ -3,21 +3,18 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use errand_chassis::Error;
 use errand_proto::{
     json::{self, JsonError},
     query, status,
     validation::Violation,
 };
-use http::{
-    HeaderMap, HeaderName,
-    header::{CONTENT_TYPE, IF_MATCH},
-};
+use http::{HeaderMap, HeaderName, header::IF_MATCH};
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::Asked;
+use crate::text::{self, malformed, refused};
 
 /// Names a write, so that a repetition has the first answer again: the request's `request_id`
 /// (draft-ietf-httpapi-idempotency-key-header).
@@ -39,8 +36,7 @@ pub(super) fn message(asked: &Asked, parameters: Option<&str>, body: &Bytes) -> 
     for (name, value) in pairs(parameters.unwrap_or_default()) {
         let (name, value) = name.zip(value).ok_or_else(|| malformed("its query is not UTF-8"))?;
         if binding.rule.body == "*" {
-            let violation = Violation::new(name, "UNKNOWN_FIELD", "say it in the body: this call has no parameters");
-            return Err(status::invalid_fields(vec![violation]));
+            return Err(text::no_parameters(name));
         }
         query::place(input, &mut request, &name, &value).map_err(refused)?;
     }
@@ -56,31 +52,18 @@ fn from_body(asked: &Asked, body: &Bytes) -> Result<Map<String, Value>, Status> 
     if field.is_empty() {
         return Err(malformed("this call takes no body"));
     }
-    if !is_json(&asked.headers) {
-        let message = "send the body as `content-type: application/json`";
-        return Err(Error::new(Code::InvalidArgument, "CONTENT_TYPE_UNSUPPORTED", message).into());
-    }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| malformed(&format!("its body is not JSON: {error}")))?;
-    match value {
+    match text::read(&asked.headers, body, field.trim_matches('*'))? {
         value if field != "*" => Ok(Map::from_iter([(field.to_owned(), value)])),
         Value::Object(request) => Ok(request),
         _ => Err(malformed("its body must be a JSON object")),
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(content_type), None) = (types.next(), types.next()) else { return false };
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
-}
-
 /// What HTTP has headers for, and the contracts fields.
 fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), Status> {
     let binding = &asked.bound.binding;
     let (input, body) = (binding.method.input, binding.rule.body);
-    if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?
+    if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?.map(unquoted)
         && binding.method.has_request_id
     {
         // The same thing said twice is said once; two things are not guessed between.
@@ -94,15 +77,19 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
     if let Some(tag) = only(&asked.headers, &IF_MATCH)?
         && tag != "*"
     {
-        let tag = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| {
-            let violation =
-                Violation::new("If-Match", "INVALID_FORMAT", "must be one entity tag in double quotes, or *");
-            status::invalid_fields(vec![violation])
-        })?;
+        let wrong =
+            |reason, description: &str| status::invalid_fields(vec![Violation::new("If-Match", reason, description)]);
+        if asked.makes() {
+            // What is not there yet has no version, so a caller who names one means something else.
+            return Err(wrong("UNKNOWN_FIELD", "is not taken by this call"));
+        }
+        let tag = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|tag| !tag.contains('"'));
+        let tag = tag.ok_or_else(|| wrong("INVALID_FORMAT", "must be one entity tag in double quotes, or *"))?;
         let path = if query::has(input, "etag") { "etag".to_owned() } else { format!("{body}.etag") };
         query::replace(input, request, &path, tag).map_err(|error| named(error, "If-Match"))?;
     }
-    if let Some(id) = only(&asked.headers, &LAST_EVENT_ID)?
+    // A browser says none as long as it has seen none (HTML, section 9.2).
+    if let Some(id) = only(&asked.headers, &LAST_EVENT_ID)?.filter(|id| !id.is_empty())
         && binding.method.server_streaming
         && let Some(field) = RESUMED_BY.into_iter().find(|field| query::has(input, field))
     {
@@ -118,6 +105,11 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
         .get(name)
         .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
         .transpose()
+}
+
+/// A key in quotes, as the draft has it, is the key.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
 }
 
 /// The parameters of a query, decoded; nothing for what is not UTF-8.
@@ -143,15 +135,4 @@ fn named(error: JsonError, header: &'static str) -> Status {
         }
         other => refused(other),
     }
-}
-
-fn refused(error: JsonError) -> Status {
-    match error {
-        JsonError::Field(violation) => status::invalid_fields(vec![violation]),
-        JsonError::UnknownMessage(_) | JsonError::Malformed(_) => malformed(&error.to_string()),
-    }
-}
-
-fn malformed(why: &str) -> Status {
-    Error::new(Code::InvalidArgument, "MALFORMED_MESSAGE", format!("the request is not valid: {why}")).into()
 }

@@ -23,8 +23,13 @@ use crate::{call::Messages, refusal};
 /// The fields that say where an event stands in its stream.
 const PLACES: [&str; 3] = ["cursor", "seq", "afterSeq"];
 
-pub(super) fn answer(method: &'static Method, messages: Messages, request_id: Option<RequestId>) -> Response<Body> {
-    let events = stream::unfold(Some(messages), move |messages| {
+/// The messages as events; without messages it is the answer to HEAD.
+pub(super) fn answer(
+    method: &'static Method,
+    messages: Option<Messages>,
+    request_id: Option<RequestId>,
+) -> Response<Body> {
+    let events = stream::unfold(messages, move |messages| {
         let request_id = request_id.clone();
         async move {
             let mut messages = messages?;
