@@ -1,6 +1,7 @@
-//! What the service decides: bringing what a user says to its answer. Following a turn, stopping one,
-//! conversations and housekeeping are in rooms of their own.
+//! What the service decides: bringing what a user says to its answer. Answering a question, taking a
+//! turn back, following one, stopping one, conversations and housekeeping are in rooms of their own.
 
+mod answers;
 mod conversations;
 mod follow;
 mod housekeeping;
@@ -21,9 +22,11 @@ use crate::{
     error::Error,
     runner::{End, NoSlot, Runner, Running, Slot, Why},
     store::{Begun, NewTurn, Place, Store},
+    task_tools::TaskTools,
 };
 
 pub(crate) use self::{
+    answers::{Decision, Undone},
     conversations::{Change, Wanted},
     follow::{Follower, Next},
 };
@@ -41,6 +44,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct App {
     store: Arc<dyn Store>,
     runner: Runner,
+    tools: TaskTools,
     clock: Arc<dyn Clock>,
     pages: PageTokens,
     drain: Drain,
@@ -51,6 +55,8 @@ pub(crate) struct App {
 pub(crate) struct Say {
     /// The conversation to say it in; a new one when there is none.
     pub(crate) conversation: Option<Uuid>,
+    /// The turn whose answer it is said to, where it means nothing after anything else.
+    pub(crate) after: Option<Uuid>,
     /// What to say.
     pub(crate) content: String,
     /// The IANA time zone to read it in, and whether it was asked for in this call.
@@ -85,11 +91,12 @@ impl App {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         runner: Runner,
+        tools: TaskTools,
         clock: Arc<dyn Clock>,
         pages: PageTokens,
         drain: Drain,
     ) -> Self {
-        Self { store, runner, clock, pages, drain }
+        Self { store, runner, tools, clock, pages, drain }
     }
 
     /// Checks what a user would say, and changes nothing.
@@ -117,12 +124,16 @@ impl App {
 
     /// Begins the turn that answers what a user says, or finds the one that the request began before.
     async fn begin(&self, owner: UserId, voice: &Voice, say: Say) -> Result<(Uuid, Option<Running>), Error> {
-        let conversation = say.conversation;
+        let (conversation, after) = (say.conversation, say.after);
         let (content, time_zone, request) = checked(say)?;
         for _ in 0..TRIES {
             let new = NewTurn {
                 id: self.clock.id(),
-                place: conversation.map_or_else(|| Place::New(self.clock.id()), Place::Existing),
+                place: match (conversation, after) {
+                    (None, _) => Place::New(self.clock.id()),
+                    (Some(id), None) => Place::Existing(id),
+                    (Some(conversation), Some(turn)) => Place::After { conversation, turn },
+                },
                 message: self.clock.id(),
                 content: content.clone(),
                 time_zone: time_zone.clone(),
@@ -163,10 +174,8 @@ impl App {
                 Begun::Busy(turn) => Started::Busy(turn),
                 Begun::Reused => return Err(Error::RequestReused(name)),
                 Begun::Erased => return Err(Error::Erased),
-                Begun::ConversationUnknown => {
-                    let (Place::Existing(id) | Place::New(id)) = place;
-                    return Err(Error::ConversationNotFound(id));
-                }
+                Begun::Moved => return Err(Error::ApprovalEnded),
+                Begun::ConversationUnknown => return Err(Error::ConversationNotFound(place.conversation())),
             })
         };
         let begun = tokio::spawn(trace::carry(begin));

@@ -9,10 +9,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    app::{Answered, Change, Said},
+    app::{Answered, Change, Said, Undone},
     domain::{
+        approval::Approval,
         conversation::{Conversation, Role},
         turn::{Event, Run, runs, weight},
+        undo,
     },
     error::Error,
 };
@@ -20,6 +22,9 @@ use crate::{
 /// How much of the tools' arguments and results one answer carries, in bytes: well below the
 /// largest message. What goes beyond it is left out; that a tool was called is always said.
 const ROOM: usize = 2 * 1024 * 1024;
+
+/// How many tasks, and how many conflicts, taking a turn back answers: more than one call can touch.
+const MOST_UNDONE: usize = 1000;
 
 /// Counts what an answer may still carry.
 #[derive(Debug)]
@@ -88,6 +93,41 @@ pub(crate) fn answer(answered: Answered) -> chat::SendMessageResponse {
         response: answered.text,
         tool_calls: tool_calls(&answered.events, &mut Room::default()),
         approval_requested: events::asked(&answered.events),
+    }
+}
+
+/// A question that could be answered.
+pub(crate) fn question(conversation: Uuid, approval: &Approval) -> chat::SendMessageResponse {
+    chat::SendMessageResponse {
+        conversation_id: conversation.to_string(),
+        response: approval.preview.clone(),
+        approval_requested: Some(events::requested(approval)),
+        ..Default::default()
+    }
+}
+
+/// What taking a turn back did, or would do.
+pub(crate) fn undone(undone: &Undone) -> chat::UndoTurnResponse {
+    let text = |task: &Value, field: &str| task.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let tasks = undone.result.get("tasks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let task = |task: &Value| chat::AffectedTask {
+        task_id: text(task, "id"),
+        title: text(task, "title"),
+        etag: text(task, "etag"),
+    };
+    let conflict = |conflict: undo::Conflict<'_>| chat::UndoConflict {
+        task_id: conflict.task.to_owned(),
+        title: conflict.title.to_owned(),
+        field: conflict.field.to_owned(),
+        ours: Some(value(conflict.ours)),
+        theirs: Some(value(conflict.theirs)),
+    };
+    chat::UndoTurnResponse {
+        conversation_id: undone.conversation.to_string(),
+        turn_id: undone.turn.map(|turn| turn.to_string()).unwrap_or_default(),
+        response: undone.text.clone(),
+        tasks: tasks.iter().take(MOST_UNDONE).map(task).collect(),
+        conflicts: undo::conflicts(&undone.result).take(MOST_UNDONE).map(conflict).collect(),
     }
 }
 

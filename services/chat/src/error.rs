@@ -7,7 +7,10 @@ use errand_proto::validation::Violation;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{domain::conversation::Blank, store};
+use crate::{
+    domain::{conversation::Blank, tool::ToolFailure},
+    store,
+};
 
 /// Why a call could not be answered.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,6 +36,29 @@ pub enum Error {
     /// The turn is over.
     #[error("turn {0} is over")]
     TurnEnded(Uuid),
+    /// The turn asked nothing.
+    #[error("turn {0} ended without a question")]
+    ApprovalNotFound(Uuid),
+    /// The turn asked something else.
+    #[error("turn {0} asked something else")]
+    ApprovalMismatch(Uuid),
+    /// The question is too old.
+    #[error("that was asked more than ten minutes ago; nothing was done")]
+    ApprovalExpired,
+    /// The question is over.
+    #[error("the question was answered, or something else was said since; nothing was done")]
+    ApprovalEnded,
+    /// A turn can not be taken back.
+    #[error("turn {turn} can not be taken back: {}", failure.message)]
+    NotUndone {
+        /// The turn.
+        turn: Uuid,
+        /// What the task service said.
+        failure: ToolFailure,
+    },
+    /// A required choice was not made.
+    #[error("decision must be yes or no")]
+    Undecided,
     /// The turn has fewer events.
     #[error("the turn has fewer events than after_seq says")]
     AfterSeq,
@@ -111,6 +137,21 @@ impl From<Error> for Outgoing {
             Error::TurnEnded(id) => {
                 Outgoing::new(Code::FailedPrecondition, "TURN_ENDED", error.to_string()).with("turn_id", id)
             }
+            Error::ApprovalNotFound(id) => {
+                Outgoing::new(Code::FailedPrecondition, "APPROVAL_NOT_FOUND", error.to_string()).with("turn_id", id)
+            }
+            Error::ApprovalMismatch(id) => Outgoing::new(
+                Code::FailedPrecondition,
+                "APPROVAL_MISMATCH",
+                format!("turn {id} asked something else; look at its question again"),
+            )
+            .with("turn_id", id),
+            Error::ApprovalExpired => {
+                Outgoing::new(Code::FailedPrecondition, "APPROVAL_EXPIRED", error.to_string())
+            }
+            Error::ApprovalEnded => Outgoing::new(Code::FailedPrecondition, "APPROVAL_ENDED", error.to_string()),
+            Error::NotUndone { turn, failure } => not_undone(turn, &failure),
+            Error::Undecided => Outgoing::invalid(vec![Violation::new("decision", "REQUIRED", "must be set")]),
             Error::AfterSeq => {
                 Outgoing::invalid(vec![Violation::new("afterSeq", "OUT_OF_RANGE", error.to_string())])
             }
@@ -171,6 +212,24 @@ impl From<Error> for Outgoing {
     }
 }
 
+fn not_undone(turn: Uuid, failure: &ToolFailure) -> Outgoing {
+    if failure.reason == "CHANGES_NOT_FOUND" {
+        return Outgoing::new(
+            Code::NotFound,
+            "CHANGES_NOT_FOUND",
+            format!("turn {turn} changed nothing in the last 30 days"),
+        )
+        .with("turn_id", turn);
+    }
+    if failure.reason == "SCOPE_MISSING" {
+        let said = "taking a turn back needs a token that may change tasks, too";
+        return Outgoing::new(Code::PermissionDenied, "SCOPE_MISSING", said).with("scope", "tasks:write");
+    }
+    tracing::warn!(turn.id = %turn, reason = failure.reason, "a turn could not be taken back");
+    Outgoing::new(Code::Unavailable, "UNAVAILABLE", "the tasks can not be reached; nothing was taken back")
+        .retry_after(Duration::from_secs(1))
+}
+
 fn stored(error: &store::Error) -> Outgoing {
     match error {
         store::Error::Busy => Outgoing::new(
@@ -212,6 +271,10 @@ mod tests {
     #[test]
     fn every_error_has_its_code_and_reason() {
         let id = Uuid::nil();
+        let not_undone = |reason: &str| {
+            let failure = ToolFailure { reason: reason.to_owned(), message: "x".to_owned() };
+            Error::NotUndone { turn: id, failure }
+        };
         for (error, code, reason) in [
             (Error::Blank(Blank), Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::TimeZoneUnknown("Mars".into()), Code::InvalidArgument, "INVALID_FIELDS"),
@@ -220,6 +283,14 @@ mod tests {
             (Error::ConversationNotFound(id), Code::NotFound, "CONVERSATION_NOT_FOUND"),
             (Error::TurnNotFound(id), Code::NotFound, "TURN_NOT_FOUND"),
             (Error::TurnEnded(id), Code::FailedPrecondition, "TURN_ENDED"),
+            (Error::ApprovalNotFound(id), Code::FailedPrecondition, "APPROVAL_NOT_FOUND"),
+            (Error::ApprovalMismatch(id), Code::FailedPrecondition, "APPROVAL_MISMATCH"),
+            (Error::ApprovalExpired, Code::FailedPrecondition, "APPROVAL_EXPIRED"),
+            (Error::ApprovalEnded, Code::FailedPrecondition, "APPROVAL_ENDED"),
+            (not_undone("CHANGES_NOT_FOUND"), Code::NotFound, "CHANGES_NOT_FOUND"),
+            (not_undone("SCOPE_MISSING"), Code::PermissionDenied, "SCOPE_MISSING"),
+            (not_undone("DEADLINE_EXCEEDED"), Code::Unavailable, "UNAVAILABLE"),
+            (Error::Undecided, Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::AfterSeq, Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::EtagMismatch { conversation: id, etag: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
             (Error::Invalid(Vec::new()), Code::InvalidArgument, "INVALID_FIELDS"),

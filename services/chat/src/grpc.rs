@@ -9,10 +9,11 @@ use errand_chassis::{
     request_id::RequestId,
 };
 use errand_proto::chat::{
-    CancelTurnRequest, Conversation, CreateConversationRequest, DeleteConversationRequest, DeleteConversationResponse,
-    EraseMeRequest, EraseMeResponse, GetConversationRequest, ListConversationsRequest, ListConversationsResponse,
-    ListMessagesRequest, ListMessagesResponse, ResumeTurnRequest, SendMessageRequest, SendMessageResponse, TurnEvent,
-    UpdateConversationRequest, chat_service_server::ChatService,
+    ApprovalDecision, ApproveTurnRequest, CancelTurnRequest, Conversation, CreateConversationRequest,
+    DeleteConversationRequest, DeleteConversationResponse, EraseMeRequest, EraseMeResponse, GetConversationRequest,
+    ListConversationsRequest, ListConversationsResponse, ListMessagesRequest, ListMessagesResponse, ResumeTurnRequest,
+    SendMessageRequest, SendMessageResponse, TurnEvent, UndoTurnRequest, UndoTurnResponse, UpdateConversationRequest,
+    chat_service_server::ChatService,
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
@@ -20,13 +21,15 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    app::{App, Follower, Next, Say, Voice, Wanted},
+    app::{App, Decision, Follower, Next, Say, Voice, Wanted},
     convert::{self, Room},
     error::Error,
 };
 
 const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
 const CANCEL: &str = "/errand.chat.v1.ChatService/CancelTurn";
+const APPROVE: &str = "/errand.chat.v1.ChatService/ApproveTurn";
+const UNDO: &str = "/errand.chat.v1.ChatService/UndoTurn";
 const UPDATE: &str = "/errand.chat.v1.ChatService/UpdateConversation";
 const DELETE: &str = "/errand.chat.v1.ChatService/DeleteConversation";
 const CREATE: &str = "/errand.chat.v1.ChatService/CreateConversation";
@@ -92,6 +95,44 @@ impl ChatService for Service {
         let cancelling = self.0.cancel(speaker.owner, &speaker.voice, turn, request);
         let answered = in_time(speaker.deadline, cancelling).await?.map_err(refused)?;
         Ok(Response::new(convert::answer(answered)))
+    }
+
+    async fn approve_turn(
+        &self,
+        request: Request<ApproveTurnRequest>,
+    ) -> Result<Response<SendMessageResponse>, Status> {
+        let (speaker, mut message) = Speaker::of(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let is_yes = match message.decision() {
+            ApprovalDecision::Approve => true,
+            ApprovalDecision::Decline => false,
+            ApprovalDecision::Unspecified => return Err(refused(Error::Undecided)),
+        };
+        let turn = convert::id(&message.turn_id, "turnId").map_err(refused)?;
+        let request = named(APPROVE, name, &message);
+        let decision = Decision { turn, hash: message.hash, is_yes, time_zone: speaker.time_zone, request };
+        if validate_only {
+            let (conversation, approval) = self.0.check_decision(speaker.owner, &decision).await.map_err(refused)?;
+            return Ok(Response::new(convert::question(conversation, &approval)));
+        }
+        let deciding = self.0.decide(speaker.owner, &speaker.voice, decision);
+        let answered = in_time(speaker.deadline, deciding).await?.map_err(refused)?;
+        Ok(Response::new(convert::answer(answered)))
+    }
+
+    async fn undo_turn(&self, request: Request<UndoTurnRequest>) -> Result<Response<UndoTurnResponse>, Status> {
+        let (Speaker { owner, voice, time_zone, deadline, .. }, mut message) = Speaker::of(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let turn = convert::id(&message.turn_id, "turnId").map_err(refused)?;
+        let undoing = async {
+            if validate_only {
+                return self.0.preview_undo(owner, &voice, turn).await;
+            }
+            let request = named(UNDO, name, &message);
+            self.0.undo(owner, &voice, turn, time_zone, request).await
+        };
+        let undone = in_time(deadline, undoing).await?.map_err(refused)?;
+        Ok(Response::new(convert::undone(&undone)))
     }
 
     async fn update_conversation(
@@ -203,7 +244,7 @@ fn said(mut message: SendMessageRequest, speaker: &Speaker) -> Result<(Say, bool
         zone if zone.is_empty() => (speaker.time_zone.clone(), false),
         zone => (zone, true),
     };
-    Ok((Say { conversation, content: message.content, time_zone, request }, validate_only))
+    Ok((Say { conversation, after: None, content: message.content, time_zone, request }, validate_only))
 }
 
 /// The events of a turn as they are sent.

@@ -96,8 +96,9 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
             (Arc::new(store), ready)
         }
     };
-    let runner = Runner::new(store.clone(), model, TaskTools::new(trace::calling(task)), clock.clone(), config.turns);
-    let app = App::new(store.clone(), runner.clone(), clock, pages, drain);
+    let tools = TaskTools::new(trace::calling(task));
+    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns);
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain);
     Ok(Role { app, runner, store, ready })
 }
 

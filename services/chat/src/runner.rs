@@ -29,9 +29,10 @@ use crate::{
         approval, policy,
         tool::ToolCall,
         turn::{self, Action, Event, Turn},
+        undo::{self, Wanted},
     },
     model::{Model, Step},
-    store::{self, Appended, LEASE, Lease, NewEvents, Reach, Renewed, Store, Taken},
+    store::{self, Appended, History, LEASE, Lease, NewEvents, Reach, Renewed, Store, Taken},
     task_tools::{Finished, Surveyed, TaskTools, Voice, classify},
 };
 
@@ -428,15 +429,32 @@ impl Inner {
         })
     }
 
+    /// What the user's words mean where they are no model's to read: the answer to a question of ours,
+    /// or the wish to take a turn back.
+    async fn own_word(&self, owner: UserId, turn: &Turn, history: &History, said: &str) -> Result<Option<Event>, Why> {
+        if let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
+            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
+        {
+            return Ok(Some(Event::Answered { asked_in, verdict }));
+        }
+        let wanted = match undo::wanted(said) {
+            Some(Wanted::Turn(id)) => Some(id),
+            Some(Wanted::Last) => history.last_turn,
+            None => None,
+        };
+        let Some(id) = wanted else { return Ok(None) };
+        let before = self.store.turn(owner, id).await.map_err(Why::Store)?;
+        let redoes = before.is_some_and(|before| turn::undone(&before.events, 0).is_some());
+        Ok(Some(Event::Undoing { call: undo::call(id), redoes }))
+    }
+
     async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Sender<bool>) -> Result<Event, Why> {
         let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
         let said = history.messages.last().map_or("", |message| &message.content);
-        // The answer to a question of ours is no model's to read.
         if turn.events.len() == 1
-            && let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
-            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
+            && let Some(event) = self.own_word(owner, turn, &history, said).await?
         {
-            return Ok(Event::Answered { asked_in, verdict });
+            return Ok(event);
         }
         let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
         let transcript = transcript::transcript(&history, turn);

@@ -150,7 +150,7 @@ impl TaskTools {
         let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
             return failed("TOOL_UNKNOWN", "there is no such tool");
         };
-        let message = match encode(tool, method, turn, step, &call.arguments) {
+        let message = match encode(tool, method, Some((turn, step)), &call.arguments) {
             Ok(message) => message,
             Err(failure) => return Finished::Outcome(Err(failure)),
         };
@@ -174,6 +174,22 @@ impl TaskTools {
                 _ => return Finished::Outcome(Err(doubt.unwrap_or(failure))),
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Asks what a call would do, and does nothing.
+    pub(crate) async fn preview(&self, voice: &Voice, turn: Uuid, call: &ToolCall) -> Finished {
+        let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
+            return failed("TOOL_UNKNOWN", "there is no such tool");
+        };
+        let message = match encode(tool, method, None, &call.arguments) {
+            Ok(message) => message,
+            Err(failure) => return Finished::Outcome(Err(failure)),
+        };
+        match self.attempt(method, voice, turn, message).await {
+            Ok(answer) => Finished::Outcome(decode(method, &answer)),
+            Err(status) if is_token_refused(&status) => Finished::TokenRefused,
+            Err(status) => Finished::Outcome(Err(failure(&status))),
         }
     }
 
@@ -243,8 +259,9 @@ fn headers(voice: &Voice, turn: Uuid) -> HeaderMap {
     headers
 }
 
-/// The request of a call. What makes it repeatable is ours to say, never the model's.
-fn encode(tool: &Tool, method: &Method, turn: Uuid, step: usize, arguments: &Value) -> Result<Bytes, ToolFailure> {
+/// The request of a call of this turn and step, or of its preview. What makes it repeatable, and what
+/// makes it a preview, is ours to say, never the model's.
+fn encode(tool: &Tool, method: &Method, place: Option<(Uuid, usize)>, arguments: &Value) -> Result<Bytes, ToolFailure> {
     let mut arguments = arguments.clone();
     if let Some(fields) = arguments.as_object_mut() {
         for field in ["requestId", "request_id", "validateOnly", "validate_only"] {
@@ -252,8 +269,14 @@ fn encode(tool: &Tool, method: &Method, turn: Uuid, step: usize, arguments: &Val
                 return Err(invalid(format!("{field}: is not an argument of {}", tool.name)));
             }
         }
-        if method.has_request_id {
-            fields.insert("requestId".to_owned(), Value::String(format!("turn-{turn}-{step}")));
+        match place {
+            Some((turn, step)) if method.has_request_id => {
+                fields.insert("requestId".to_owned(), Value::String(format!("turn-{turn}-{step}")));
+            }
+            None if !method.no_side_effects => {
+                fields.insert("validateOnly".to_owned(), Value::Bool(true));
+            }
+            _ => {}
         }
     }
     json::to_bytes(method.input, &arguments).map(Bytes::from).map_err(|error| invalid(error.to_string()))

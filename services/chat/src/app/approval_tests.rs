@@ -42,7 +42,7 @@ pub(super) fn eager(transcript: &Transcript) -> Result<Step, ModelError> {
     })
 }
 
-fn fifty(file: &File) -> World {
+pub(super) fn fifty(file: &File) -> World {
     let world = simple(file, Puppet::new(eager));
     world.task.fill(50);
     world
@@ -63,7 +63,8 @@ async fn deleting_everything_is_asked_for_and_yes_does_it_and_undo_brings_it_bac
     let again = world.send(say(chat, "yes")).await.unwrap();
     assert_eq!(again.text, "APPROVAL_REQUIRED", "an answer counts once, and nobody said undo");
     let undone = world.send(say(chat, "undo that")).await.unwrap();
-    assert_eq!((undone.text.as_str(), world.task.made()), ("Done.", 50));
+    let told = "Taken back: 50 tasks are as they were before.";
+    assert_eq!((undone.text.as_str(), world.task.made()), (told, 50));
     assert_eq!(world.task.tasks().undone, [done.turn.to_string()]);
     assert_eq!(world.send(say(chat, "undo")).await.unwrap().text, "Hm?", "nothing is left to take back");
     world.close().await;

@@ -103,7 +103,8 @@ async fn a_yes_and_an_undo_are_taken_by_another_process_than_the_one_that_asked(
     assert_eq!(first, second, "said through both, done once");
     assert_eq!((task.made(), task.tasks().taken.len()), (0, 1));
     let undone = one.send(say(chat, "undo that")).await.unwrap();
-    assert_eq!((undone.text.as_str(), task.made()), ("Done.", 50));
+    let told = "Taken back: 50 tasks are as they were before.";
+    assert_eq!((undone.text.as_str(), task.made()), (told, 50));
     assert_eq!(task.tasks().undone, [first.turn.to_string()]);
     one.close().await;
     two.close().await;

@@ -40,6 +40,11 @@ impl Bill {
     }
 }
 
+/// The service over the same store, with a model that deletes everything.
+fn world_of(store: Postgres) -> World {
+    world(Arc::new(store), Arc::new(Puppet::new(super::approval::eager)), &FakeTask::default(), 8)
+}
+
 async fn drained(follower: &mut Follower) {
     while let Some(next) = follower.next().await {
         assert!(matches!(next, Next::Event { .. }), "{next:?}");
@@ -79,6 +84,17 @@ async fn every_rpc_costs_the_statements_that_the_page_says() {
     let follower = app.stream(owner, voice(), say(Some(chat), "hello"), until).await.unwrap();
     world.asked(3).await;
     bill.add("CancelTurn", app.cancel(owner, &voice(), follower.turn(), None)).await.unwrap();
+
+    // A question is answered, and the turn that the answer began is taken back.
+    let other = world_of(bill.store.clone());
+    other.task.fill(50);
+    let asked = other.send(say(None, "delete everything")).await.unwrap();
+    let hash = crate::domain::approval::question(&asked.events).unwrap().hash.clone();
+    let zone = || "UTC".to_owned();
+    let decision = Decision { turn: asked.turn, hash, is_yes: true, time_zone: zone(), request: named("y", "x") };
+    let done = bill.add("ApproveTurn", other.app.decide(owner, &voice(), decision)).await.unwrap();
+    bill.add("UndoTurn", other.app.undo(owner, &voice(), done.turn, zone(), named("n", "x"))).await.unwrap();
+    other.runner.close().await;
 
     // A page of twenty turns costs what a page of one costs.
     for _ in 0..20 {

@@ -13,6 +13,9 @@ use crate::{
 #[path = "approval_tests.rs"]
 mod approval;
 
+#[path = "answers_tests.rs"]
+mod answers;
+
 #[path = "crash_tests.rs"]
 mod crash;
 
@@ -42,8 +45,9 @@ fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32,
     let pages = PageTokens::new(&Secret::new(&[1; 32]).unwrap(), clock.clone()).unwrap();
     let thinking: Arc<dyn Model> = model.clone();
     let drain = Drain::new();
-    let runner = Runner::new(store.clone(), thinking, TaskTools::new(task.upstream()), clock.clone(), slots);
-    let app = App::new(store.clone(), runner.clone(), clock, pages, drain.clone());
+    let tools = TaskTools::new(task.upstream());
+    let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots);
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone());
     World { app, runner, store, model, task: task.clone(), drain }
 }
 
@@ -56,7 +60,7 @@ pub(super) fn voice() -> Voice {
 }
 
 pub(super) fn say(conversation: Option<Uuid>, content: &str) -> Say {
-    Say { conversation, content: content.to_owned(), time_zone: ("UTC".to_owned(), false), request: None }
+    Say { conversation, after: None, content: content.to_owned(), time_zone: ("UTC".to_owned(), false), request: None }
 }
 
 pub(super) fn repeatable(content: &str) -> Say {

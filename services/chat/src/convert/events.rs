@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Room, time, tool_call};
 use crate::domain::{
-    approval::{Approval, Verdict},
+    approval::{Approval, Verdict, question},
     turn::{Answer, Event, Run},
 };
 
@@ -28,10 +28,7 @@ pub(crate) fn handover(turn: Uuid, after: usize) -> chat::TurnEvent {
 
 /// The question that a turn ended with.
 pub(crate) fn asked(events: &[Event]) -> Option<chat::ApprovalRequested> {
-    match events {
-        [.., Event::ApprovalRequested(approval), Event::Replied { .. }] => Some(requested(approval)),
-        _ => None,
-    }
+    question(events).map(requested)
 }
 
 fn what(event: Event) -> turn_event::Event {
@@ -44,6 +41,10 @@ fn what(event: Event) -> turn_event::Event {
             let mut room = Room::default();
             let run = |call| Run { call, outcome: None };
             let tool_calls = calls.iter().map(|judged| tool_call(run(&judged.call), &mut room)).collect();
+            turn_event::Event::ToolsCalled(chat::ToolsCalled { tool_calls })
+        }
+        Event::Undoing { call, .. } => {
+            let tool_calls = vec![tool_call(Run { call: &call, outcome: None }, &mut Room::default())];
             turn_event::Event::ToolsCalled(chat::ToolsCalled { tool_calls })
         }
         Event::ToolFinished { call_id, outcome } => {
@@ -73,7 +74,7 @@ fn what(event: Event) -> turn_event::Event {
     }
 }
 
-fn requested(approval: &Approval) -> chat::ApprovalRequested {
+pub(super) fn requested(approval: &Approval) -> chat::ApprovalRequested {
     let affected = approval.affected.iter().map(|affected| chat::AffectedTask {
         task_id: affected.id.clone(),
         title: affected.title.clone(),

@@ -153,10 +153,22 @@ pub fn pending<'a>(messages: &[Message], turns: &'a [(Uuid, Vec<Event>)]) -> Opt
         return None;
     }
     let (turn, events) = turns.iter().find(|(turn, _)| *turn == asked.turn)?;
-    match events.as_slice() {
-        [.., Event::ApprovalRequested(approval), Event::Replied { .. }] => Some((*turn, approval)),
+    question(events).map(|approval| (*turn, approval))
+}
+
+/// The question that a turn of these events ended with.
+#[must_use]
+pub fn question(events: &[Event]) -> Option<&Approval> {
+    match events {
+        [.., Event::ApprovalRequested(approval), Event::Replied { .. }] => Some(approval),
         _ => None,
     }
+}
+
+/// What somebody says who answers a question, in words that are read as that.
+#[must_use]
+pub const fn words_for(is_yes: bool) -> &'static str {
+    if is_yes { "Yes" } else { "No" }
 }
 
 /// What the user's words mean as the answer to a question; nothing when they are something else,

@@ -5,3 +5,4 @@ pub mod conversation;
 pub mod policy;
 pub mod tool;
 pub mod turn;
+pub mod undo;

@@ -17,6 +17,7 @@ use super::{
     approval::{After, Approval, DECLINED, EXPIRED, GONE, Verdict},
     policy::{self, Class, Judged},
     tool::{ToolCall, ToolFailure},
+    undo::{self, UNDO},
 };
 
 /// How often the model is asked in one turn.
@@ -46,8 +47,8 @@ const LIGHT_RESULT: usize = 16 * 1024;
 /// How much heavier results may weigh in one turn, together.
 const HEAVIEST_RESULTS: usize = 4 * 1024 * 1024;
 
-/// The tool that takes back what a turn did.
-const UNDO: &str = "undo_turn";
+/// How many conflicts of a heavy undo are kept.
+const MOST_CONFLICTS: usize = 100;
 
 const NOTHING_SAID: &str = "I have no answer to that.";
 const TOO_MANY_ROUNDS: &str =
@@ -98,6 +99,13 @@ pub enum Event {
         asked_in: Uuid,
         /// The answer.
         verdict: Verdict,
+    },
+    /// The user's words were the wish to take a turn back.
+    Undoing {
+        /// The call that does it.
+        call: ToolCall,
+        /// Whether that turn was itself one that took something back.
+        redoes: bool,
     },
     /// The user stopped the turn.
     Cancelled,
@@ -187,8 +195,15 @@ pub fn next(events: &[Event]) -> Action<'_> {
         Some(Event::ApprovalRequested(approval)) => return Action::Reply(approval.preview.as_str().into()),
         _ => {}
     }
-    if let Some(Event::Answered { verdict, .. }) = events.get(1) {
-        return answered(verdict, events);
+    match events.get(1) {
+        Some(Event::Answered { verdict, .. }) => return answered(verdict, events),
+        Some(Event::Undoing { call, .. }) => {
+            return match outcomes(events, &call.id).next() {
+                None => Action::CallTool { call, step: events.len() },
+                Some(outcome) => Action::Reply(undo::told(outcome).into()),
+            };
+        }
+        _ => {}
     }
     let rounds = events.iter().filter(|event| matches!(event, Event::ModelAnswered(_))).count();
     let last = events.iter().rposition(|event| matches!(event, Event::ModelAnswered(_)));
@@ -270,6 +285,7 @@ pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
             Event::Answered { verdict: Verdict::Approved(approval), .. } => {
                 runs.push(Run { call: &approval.call, outcome: None });
             }
+            Event::Undoing { call, .. } => runs.push(Run { call, outcome: None }),
             Event::ToolFinished { call_id, outcome } => {
                 if let Some(run) = runs.iter_mut().find(|run| run.outcome.is_none() && run.call.id == *call_id) {
                     run.outcome = Some(outcome);
@@ -362,11 +378,12 @@ pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFail
 }
 
 /// Whether one of the newest events, from this step on, says that a task was changed. Taking back what
-/// a turn did does not count: to undo once more is to go further back.
+/// a turn did does not count: to undo once more is to go further back. Taking that back counts.
 #[must_use]
 pub fn has_changed(events: &[Event], from: usize) -> bool {
+    let redoes = matches!(events.get(1), Some(Event::Undoing { redoes: true, .. }));
     successes(events, from).any(|(call, result)| {
-        !is_read(&call.name) && call.name != UNDO && (result.get("id").is_some() || tasks(result) > 0)
+        !is_read(&call.name) && (call.name != UNDO || redoes) && (result.get("id").is_some() || tasks(result) > 0)
     })
 }
 
@@ -399,7 +416,13 @@ fn tasks(result: &Value) -> usize {
 fn ids_only(result: &Value) -> Value {
     let tasks = result.get("tasks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let ids: Vec<Value> = tasks.iter().filter_map(|task| Some(json!({ "id": task.get("id")? }))).collect();
-    json!({ "tasks": ids })
+    match result.get("conflicts").and_then(Value::as_array) {
+        // What an undo left as it is, unless that is what is heavy.
+        Some(conflicts) => {
+            json!({ "tasks": ids, "conflicts": conflicts.iter().take(MOST_CONFLICTS).collect::<Vec<_>>() })
+        }
+        None => json!({ "tasks": ids }),
+    }
 }
 
 /// The event of a model that gives no answer.
@@ -458,6 +481,7 @@ impl Event {
             Event::ToolFinished { .. } => "tool_finished",
             Event::ApprovalRequested(_) => "approval_requested",
             Event::Answered { .. } => "approval_answered",
+            Event::Undoing { .. } => "undo_requested",
             Event::Cancelled => "turn_cancelled",
             Event::Replied { .. } => "turn_replied",
             Event::Failed { .. } => "turn_failed",

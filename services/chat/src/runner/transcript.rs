@@ -44,6 +44,7 @@ fn calls(events: &[Event]) -> Vec<Entry> {
             Event::Answered { verdict: Verdict::Approved(approval), .. } => {
                 entries.push(Entry::Call(approval.call.clone()));
             }
+            Event::Undoing { call, .. } => entries.push(Entry::Call(call.clone())),
             Event::ToolFinished { call_id, outcome } => {
                 entries.push(Entry::Result(ToolResult { call_id: call_id.clone(), outcome: outcome.clone() }));
             }

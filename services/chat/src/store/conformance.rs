@@ -22,6 +22,7 @@ macro_rules! suite {
             a_conversation_without_a_title_gets_the_start_of_its_first_message,
             r_069_a_repeated_message_is_said_once,
             r_075_a_conversation_has_one_open_turn,
+            an_answer_to_a_turn_begins_one_only_while_nothing_else_was_said,
             of_two_who_store_a_step_one_loses,
             events_come_back_in_order_and_with_the_reply,
             messages_are_listed_oldest_first_page_by_page,
@@ -452,4 +453,27 @@ pub(crate) async fn what_is_old_is_let_go_and_messages_stay(store: &dyn Store) {
     assert_eq!(store.follow(user(ANN), id(10), 0).await.unwrap(), None);
     assert_eq!(store.turn(user(ANN), id(11)).await.unwrap().unwrap().events.len(), 1, "one that is open goes on");
     assert_eq!(said(store, user(ANN), 1).await.len(), 3);
+}
+
+pub(crate) async fn an_answer_to_a_turn_begins_one_only_while_nothing_else_was_said(store: &dyn Store) {
+    let ann = user(ANN);
+    open(store, ann, 1, "").await;
+    exchange(store, ann, 10, Place::Existing(id(1))).await;
+    let after = |turn| Place::After { conversation: id(1), turn: id(turn) };
+    let start = |number, place, request: Option<errand_changelog::Request>| {
+        store.start_turn(ann, new_turn(number, place, "yes"), by_user(request))
+    };
+    assert_eq!(start(11, after(9), None).await.unwrap(), Begun::Moved);
+    let elsewhere = Place::After { conversation: id(2), turn: id(10) };
+    assert_eq!(start(11, elsewhere, None).await.unwrap(), Begun::ConversationUnknown);
+    let foreign = store.start_turn(user(BOB), new_turn(11, after(10), "yes"), by_user(None)).await.unwrap();
+    assert_eq!(foreign, Begun::ConversationUnknown);
+    assert_eq!(start(11, after(10), named("y", "yes")).await.unwrap(), Begun::New);
+    // The same once more is the same turn; anything else comes too late.
+    assert_eq!(start(12, after(10), named("y", "yes")).await.unwrap(), Begun::Replayed(id(11)));
+    assert_eq!(start(12, after(10), named("z", "yes")).await.unwrap(), Begun::Moved);
+    let end = events(1, vec![turn::said("done"), reply(11, "done")]);
+    assert!(store.append(ann, id(11), end).await.unwrap().is_stored());
+    assert_eq!(start(12, after(10), None).await.unwrap(), Begun::Moved);
+    assert_eq!(start(12, after(11), None).await.unwrap(), Begun::New);
 }

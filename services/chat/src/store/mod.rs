@@ -154,6 +154,23 @@ pub enum Place {
     Existing(Uuid),
     /// One that is opened with the turn, under this id.
     New(Uuid),
+    /// One that should be there, and in which the answer of a turn is the last that was said.
+    After {
+        /// The conversation.
+        conversation: Uuid,
+        /// The turn that was answered last.
+        turn: Uuid,
+    },
+}
+
+impl Place {
+    /// The conversation.
+    #[must_use]
+    pub const fn conversation(self) -> Uuid {
+        match self {
+            Self::Existing(conversation) | Self::New(conversation) | Self::After { conversation, .. } => conversation,
+        }
+    }
 }
 
 /// What came of beginning a turn.
@@ -169,6 +186,8 @@ pub enum Begun {
     ConversationUnknown,
     /// This turn of the conversation is not over.
     Busy(Uuid),
+    /// Something else was said last.
+    Moved,
     /// The owner was erased.
     Erased,
 }

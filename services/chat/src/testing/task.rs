@@ -194,10 +194,25 @@ impl TaskService for FakeTask {
         };
         let mut tasks = self.tasks();
         let back: Vec<Task> = tasks.taken.values().flatten().cloned().collect();
+        if back.is_empty() && tasks.undone.is_empty() {
+            return Err(refusal(Code::NotFound, "CHANGES_NOT_FOUND"));
+        }
+        if request.validate_only {
+            return Ok(Response::new(UndoChangesResponse { tasks: back, ..Default::default() }));
+        }
+        // Taking back an undo takes everything away again.
+        let gone = if back.is_empty() { std::mem::take(&mut tasks.made) } else { BTreeMap::new() };
+        let gone: Vec<Task> = gone.into_values().collect();
         tasks.taken.clear();
         tasks.made.extend(back.iter().map(|task| (task.id.clone(), task.clone())));
+        if !gone.is_empty() {
+            tasks.taken.insert(request.request_id, gone.clone());
+        }
         tasks.undone.push(turn);
-        Ok(Response::new(UndoChangesResponse { tasks: back, ..Default::default() }))
+        Ok(Response::new(UndoChangesResponse {
+            tasks: if back.is_empty() { gone } else { back },
+            ..Default::default()
+        }))
     }
 
     async fn batch_update_tasks(

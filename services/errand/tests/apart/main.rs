@@ -5,6 +5,8 @@
 //! `CI` is set. One module: `cargo test -p errand --test apart watch`.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
 
+#[path = "../suite/answers.rs"]
+mod answers;
 #[path = "../suite/approval.rs"]
 mod approval;
 #[path = "../suite/authentication.rs"]

@@ -2,6 +2,7 @@
 //! own data folder, and speaks to it as a client would.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may be blunt")]
 
+mod answers;
 mod approval;
 mod authentication;
 mod batch;

@@ -72,6 +72,7 @@ fn value(field: &FieldDescriptor, names: &Names, within: &str) -> Option<Value> 
         Kind::Message(inner) if inner.package_name().starts_with("errand.") => {
             Value::Message(message(&inner, names, field.parent_message().name()))
         }
+        Kind::Enum(_) if field.name() == "decision" => Value::EnumNumber(1),
         Kind::String => Value::String(text(field, names, within)?),
         _ => return None,
     };
@@ -89,6 +90,7 @@ fn text(field: &FieldDescriptor, names: &Names, within: &str) -> Option<String> 
         (_, "session_id") => &names.session,
         (_, "title") => "changed by a request",
         (_, "content") => "hello",
+        (_, "hash") => "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
         (_, "email") => "somebody@example.com",
         (_, "password" | "current_password") => PASSWORD,
         (_, "new_password") => "another good passphrase",

@@ -16,7 +16,7 @@ const TASK: &str = "/errand.task.v1.TaskService";
 const NOWHERE: &str = "01890000-0000-7000-8000-000000000000";
 
 /// A call with a JSON body, by the holder of this token.
-fn call(sandbox: &Sandbox, head: &str, token: &str, body: &Value) -> Http1 {
+pub(crate) fn call(sandbox: &Sandbox, head: &str, token: &str, body: &Value) -> Http1 {
     with_headers(sandbox, head, token, &[], body)
 }
 
@@ -31,7 +31,7 @@ fn with_headers(sandbox: &Sandbox, head: &str, token: &str, headers: &[(&str, &s
     http1(sandbox.address, head, &all, text.as_bytes())
 }
 
-fn json_of(answer: &Http1) -> Value {
+pub(crate) fn json_of(answer: &Http1) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
 }
 

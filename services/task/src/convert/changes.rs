@@ -150,6 +150,7 @@ fn conflict(conflict: &Conflict) -> proto::Conflict {
         field: field.to_owned(),
         ours: Some(value(&conflict.ours)),
         theirs: Some(value(&conflict.theirs)),
+        task_title: conflict.title.clone(),
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Conflict {
     pub ours: Value,
     /// What somebody else made of it; it stays.
     pub theirs: Value,
+    /// The title of the task as it is; empty when it is gone.
+    #[serde(default)]
+    pub title: String,
 }
 
 /// One task to be written.
@@ -119,7 +122,7 @@ fn undo_task(id: TaskId, changes: &[&Change<Task>], today: Option<&Task>, now: T
         // Purged: what the changes made is gone anyway, what they changed can not come back.
         if !is_new {
             let (ours, theirs) = (Value::Flag(false), Value::Flag(true));
-            undo.conflicts.push(Conflict { task: id, field: Field::Deleted, ours, theirs });
+            undo.conflicts.push(Conflict { task: id, field: Field::Deleted, ours, theirs, title: String::new() });
         }
         return;
     };
@@ -131,8 +134,7 @@ fn undo_task(id: TaskId, changes: &[&Change<Task>], today: Option<&Task>, now: T
         }
         for field in Field::ALL {
             if !is_untouched(field, changes, today) {
-                let (ours, theirs) = (Value::Nothing, field.of(today));
-                conflicts.push(Conflict { task: id, field, ours, theirs });
+                conflicts.push(Conflict::of(today, field, Value::Nothing));
             }
         }
         if conflicts.is_empty() {
@@ -148,8 +150,7 @@ fn undo_task(id: TaskId, changes: &[&Change<Task>], today: Option<&Task>, now: T
             if is_untouched(field, changes, today) {
                 field.copy(wanted, &mut after);
             } else {
-                let (ours, theirs) = (field.of(wanted), field.of(today));
-                conflicts.push(Conflict { task: id, field, ours, theirs });
+                conflicts.push(Conflict::of(today, field, field.of(wanted)));
             }
         }
     }
@@ -194,6 +195,15 @@ fn kind(before: &Task, after: &Task) -> Kind {
         _ if only(Field::Completed) && after.is_completed() => Kind::Complete,
         _ if only(Field::Completed) => Kind::Reopen,
         _ => Kind::Update,
+    }
+}
+
+// === impl Conflict ===
+
+impl Conflict {
+    /// What somebody else made of a field of the task as it is today.
+    fn of(today: &Task, field: Field, ours: Value) -> Self {
+        Self { task: today.id, field, ours, theirs: field.of(today), title: today.title.as_str().to_owned() }
     }
 }
 

@@ -113,7 +113,8 @@ fn a_field_that_somebody_else_wrote_stays_and_is_a_conflict() {
     history.act(1, &renamed("mine"), None);
     let undone = history.undo(TURN, None);
     let (ours, theirs) = (Value::Text("a".into()), Value::Text("mine".into()));
-    assert_eq!(undone.conflicts, [Conflict { task: id(1), field: Field::Title, ours, theirs }]);
+    let title = "mine".to_owned();
+    assert_eq!(undone.conflicts, [Conflict { task: id(1), field: Field::Title, ours, theirs, title }]);
     let task = &history.tasks[&id(1)];
     assert_eq!((task.title.as_str(), task.description.as_str()), ("mine", ""));
 }
@@ -137,7 +138,8 @@ fn a_task_that_was_made_is_deleted_unless_somebody_else_wrote_to_it() {
     let undone = history.undo(TURN, None);
     assert!(history.tasks[&id(1)].is_deleted() && !history.tasks[&id(2)].is_deleted());
     let (ours, theirs) = (Value::Nothing, Value::Flag(true));
-    assert_eq!(undone.conflicts, [Conflict { task: id(2), field: Field::Completed, ours, theirs }]);
+    let title = "b".to_owned();
+    assert_eq!(undone.conflicts, [Conflict { task: id(2), field: Field::Completed, ours, theirs, title }]);
 }
 
 #[test]

@@ -43,6 +43,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "lifecycle",
         sql: include_str!("../../../../../migrations/chat/postgres/0002_lifecycle.sql"),
     },
+    Migration {
+        version: 3,
+        name: "answers",
+        sql: include_str!("../../../../../migrations/chat/postgres/0003_answers.sql"),
+    },
 ];
 
 /// How far the logs of these owners go.

@@ -15,8 +15,8 @@ use crate::{
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
 
-const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v1(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v2(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 
 const CANCEL: &str =
     "SELECT code, head, method, fingerprint, answer FROM chat.cancel_turn_v1($1, $2, $3, $4, $5, $6, $7)";
@@ -91,7 +91,11 @@ const RELEASE_LEASE: &str = "SELECT chat.release_lease_v1($1, $2, $3)";
 
 impl Postgres {
     pub(super) async fn start(&self, owner: UserId, new: &NewTurn, origin: &Origin) -> Result<Begun, Error> {
-        let (Place::Existing(conversation) | Place::New(conversation)) = new.place;
+        let conversation = new.place.conversation();
+        let after = match new.place {
+            Place::After { turn, .. } => Some(turn),
+            Place::Existing(_) | Place::New(_) => None,
+        };
         let event = Event::Started { message: new.message, time_zone: new.time_zone.clone() };
         let statement = door("start_turn", START, owner, origin)
             .bind(new.id)
@@ -104,7 +108,8 @@ impl Postgres {
             .bind(json(&event)?)
             .bind(new.lease.holder)
             .bind(Time(new.lease.until))
-            .bind(Time(new.now));
+            .bind(Time(new.now))
+            .bind(after);
         let turn = |bytes: &[u8]| {
             Uuid::from_slice(bytes).map_err(|_| inconsistent("requests", "answer", &conversation.to_string()))
         };
@@ -116,6 +121,7 @@ impl Postgres {
                 "erased" => Ok(Begun::Erased),
                 "unknown" => Ok(Begun::ConversationUnknown),
                 "busy" => Ok(Begun::Busy(turn(&refusal.about)?)),
+                "moved" => Ok(Begun::Moved),
                 _ => Err(refusal.unexpected()),
             },
         }

@@ -39,6 +39,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "lifecycle",
         sql: include_str!("../../../../../migrations/chat/sqlite/0002_lifecycle.sql"),
     },
+    Migration {
+        version: 3,
+        name: "answers",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0003_answers.sql"),
+    },
 ];
 
 /// Conversations and turns in a SQLite file.

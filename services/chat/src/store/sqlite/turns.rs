@@ -46,14 +46,22 @@ pub(super) fn start(
             return Ok(Outcome::Discard(Begun::Replayed(turn)));
         }
     }
-    let (Place::Existing(conversation) | Place::New(conversation)) = new.place;
+    let conversation = new.place.conversation();
     let found = match new.place {
         Place::New(_) => None,
-        Place::Existing(id) => match conversations::get(connection, owner, id)? {
-            Some(found) => Some(found),
-            None => return Ok(Outcome::Discard(Begun::ConversationUnknown)),
-        },
+        Place::Existing(id) | Place::After { conversation: id, .. } => {
+            match conversations::get(connection, owner, id)? {
+                Some(found) => Some(found),
+                None => return Ok(Outcome::Discard(Begun::ConversationUnknown)),
+            }
+        }
     };
+    if let Place::After { turn, .. } = new.place {
+        let last = conversations::newest_messages(connection, owner, conversation, 1)?;
+        if !last.first().is_some_and(|last| last.turn == turn && last.role == Role::Assistant) {
+            return Ok(Outcome::Discard(Begun::Moved));
+        }
+    }
     if let Some(turn) = open_turn(connection, owner, conversation)? {
         return Ok(Outcome::Discard(Begun::Busy(turn)));
     }
