@@ -41,7 +41,10 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
     match Limited::new(body, LARGEST_MESSAGE).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(protocol::message_too_large().into()),
-        Err(_) => Err(Error::new(Code::Cancelled, "CANCELLED", "the request broke off before its end").into()),
+        Err(error) => Err(match error.downcast_ref::<Status>() {
+            Some(status) => protocol::broken_off(status).into(),
+            None => Error::new(Code::Cancelled, "CANCELLED", "the request broke off before its end").into(),
+        }),
     }
 }
 

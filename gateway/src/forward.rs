@@ -14,8 +14,10 @@ use errand_chassis::{
     Error,
     protocol::{self, LARGEST_MESSAGE},
     request_id::RequestId,
+    server::ConnectionEnd,
     upstream::Upstream,
 };
+use errand_proto::contract::Method;
 use http::{
     HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, TE},
@@ -56,6 +58,8 @@ struct Ended {
     inner: Body,
     request_id: Option<RequestId>,
     over: bool,
+    /// The end of the connection that a stream is sent on.
+    handover: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// Passes a gRPC call on and returns its answer, as native gRPC has it.
@@ -64,6 +68,7 @@ struct Ended {
 /// What the edge itself has to say: the request is cut, or the service can not be reached.
 pub(crate) async fn forward(upstream: Upstream, request: Request<Body>) -> Result<Response<Body>, Status> {
     let request_id = request.extensions().get::<RequestId>().cloned();
+    let handover = handover(&request);
     let (cut, mut was_cut) = oneshot::channel();
     let request = prepare(request).map(|body| Body::new(Counted::new(body, cut)));
     let answer = tokio::select! {
@@ -84,7 +89,14 @@ pub(crate) async fn forward(upstream: Upstream, request: Request<Body>) -> Resul
     if is_whole {
         return Ok(response);
     }
-    Ok(response.map(|inner| Body::new(Ended { inner, request_id, over: false })))
+    Ok(response.map(|inner| Body::new(Ended { inner, request_id, over: false, handover })))
+}
+
+/// The end of a stream's connection. A call that answers once is let finish, however old its connection is.
+fn handover(request: &Request<Body>) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let streams = Method::find(request.uri().path()).is_some_and(|method| method.server_streaming);
+    let ConnectionEnd(end) = request.extensions().get::<ConnectionEnd>().filter(|_| streams)?.clone();
+    Some(Box::pin(async move { end.begun().await }))
 }
 
 /// What a service gets to see: HTTP/2, the path alone, and trailers asked for.
@@ -198,7 +210,17 @@ impl http_body::Body for Ended {
         if self.over {
             return Poll::Ready(None);
         }
-        let status = match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+        let next = match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Pending => {
+                let handover = self.handover.as_mut().map(|end| end.as_mut().poll(context));
+                if handover.is_none_or(|end| end.is_pending()) {
+                    return Poll::Pending;
+                }
+                Some(Err(handing_over()))
+            }
+            Poll::Ready(next) => next,
+        };
+        let status = match next {
             Some(Ok(frame)) if says_how_it_ended(&frame) => {
                 self.over = frame.is_trailers();
                 return Poll::Ready(Some(Ok(frame)));
@@ -228,6 +250,12 @@ fn malformed(why: &str) -> Error {
 
 fn broken_off() -> Status {
     Error::new(Code::Cancelled, "CANCELLED", "the request broke off before its end").into()
+}
+
+/// Where a stream was when it ends is told by its last message.
+fn handing_over() -> Status {
+    let message = "the connection is to be replaced; go on with the stream on another, from its last cursor";
+    Error::new(Code::Unavailable, "SHUTTING_DOWN", message).into()
 }
 
 /// Logs why a service can not be reached, and says that it can not.

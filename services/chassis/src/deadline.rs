@@ -134,6 +134,12 @@ pub fn exceeded() -> Error {
     )
 }
 
+/// The error of a request whose bytes come too slowly. No handler has seen it.
+#[must_use]
+pub fn too_slow() -> Error {
+    Error::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the request came in too slowly; send it in one go")
+}
+
 /// One to eight digits and a unit, as the gRPC protocol has it.
 fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let mut values = headers.get_all(HEADER).iter();

@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -22,10 +22,10 @@ use crate::tls::ServerTls;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// How long a handshake of TLS may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer may take to close a connection that we have closed.
 const LINGER: Duration = Duration::from_secs(1);
+/// How much of what it still sends is read.
+const LEFTOVER: usize = 1024 * 1024;
 
 /// Where to listen: `address:port` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +80,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(crate) struct Lingering {
     stream: Stream,
     closed: Option<Pin<Box<Sleep>>>,
+    leftover: usize,
 }
 
 // === impl Address ===
@@ -155,7 +156,8 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // Fails only for a peer that is gone already.
+                _ = stream.set_nodelay(true);
                 Ok(Accepted { socket: Accept::Tcp(stream), peer, tls })
             }
             Socket::Unix(_, listener) => {
@@ -204,8 +206,8 @@ impl Accepted {
         self.tls.as_ref().is_some_and(ServerTls::is_mutual)
     }
 
-    /// The connection, ready to be spoken on.
-    pub(crate) async fn open(self) -> io::Result<Stream> {
+    /// The connection, ready to be spoken on. A handshake has until `end`.
+    pub(crate) async fn open(self, end: Instant) -> io::Result<Stream> {
         let Some(tls) = self.tls else {
             return Ok(match self.socket {
                 Accept::Tcp(stream) => Box::new(stream) as Stream,
@@ -219,7 +221,7 @@ impl Accepted {
                 Accept::Unix(stream) => Box::new(acceptor.accept(stream).await?),
             })
         };
-        timeout(HANDSHAKE, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout_at(end, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -227,7 +229,7 @@ impl Accepted {
 
 impl Lingering {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, closed: None }
+        Self { stream, closed: None, leftover: LEFTOVER }
     }
 }
 
@@ -266,7 +268,9 @@ impl AsyncWrite for Lingering {
             }
             let mut dropped = ReadBuf::new(&mut space);
             match ready!(Pin::new(&mut this.stream).poll_read(context, &mut dropped)) {
-                Ok(()) if !dropped.filled().is_empty() => {}
+                Ok(()) if !dropped.filled().is_empty() && this.leftover > 0 => {
+                    this.leftover = this.leftover.saturating_sub(dropped.filled().len());
+                }
                 _ => return Poll::Ready(Ok(())),
             }
         }

@@ -3,6 +3,8 @@
 //! tonic answers some broken requests with INTERNAL, UNKNOWN or even with the handler's OK. Here
 //! each gets the code that says whose fault it is: see the table in docs/errors.md.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use errand_proto::{codec, contract::Method};
 use http::{
@@ -15,7 +17,7 @@ use prost::Message;
 use tonic::{Code, body::Body};
 use tonic_health::pb::HealthCheckRequest;
 
-use crate::error::Error;
+use crate::{deadline, error::Error};
 
 /// The largest message, in bytes.
 pub const LARGEST_MESSAGE: usize = 4 * 1024 * 1024;
@@ -102,11 +104,11 @@ pub fn header_size(headers: &HeaderMap) -> usize {
 ///
 /// # Errors
 /// MESSAGE_MISSING, MESSAGE_REPEATED, MALFORMED_MESSAGE, MESSAGE_TOO_LARGE,
-/// COMPRESSION_UNSUPPORTED, or CANCELLED when the client went away.
+/// COMPRESSION_UNSUPPORTED, DEADLINE_EXCEEDED when it comes too slowly, or CANCELLED when the client went away.
 pub async fn one_message(mut body: Body) -> Result<Bytes, Error> {
     let mut collected = Collected::default();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Error::new(Code::Cancelled, "CANCELLED", "the client went away"))?;
+        let frame = frame.map_err(|status| broken_off(&status))?;
         if let Ok(data) = frame.into_data() {
             collected.push(data);
             check_prefix(collected.bytes(), body.is_end_stream())?;
@@ -118,6 +120,15 @@ pub async fn one_message(mut body: Body) -> Result<Bytes, Error> {
     }
     check_prefix(&bytes, true)?;
     Ok(bytes)
+}
+
+/// Why a request has no end.
+#[must_use]
+pub fn broken_off(status: &tonic::Status) -> Error {
+    match status.code() {
+        Code::DeadlineExceeded => deadline::too_slow(),
+        _ => Error::new(Code::Cancelled, "CANCELLED", "the client went away"),
+    }
 }
 
 /// Checks that a message of a library's own service is one, since the library would call it INTERNAL.
@@ -135,6 +146,12 @@ pub fn check_foreign(path: &str, message: &Bytes) -> Result<(), tonic::Status> {
 #[must_use]
 pub fn takes_one_message(path: &str) -> bool {
     Method::find(path).is_some() || path.starts_with("/grpc.health.v1.Health/")
+}
+
+/// Whether what the caller sends may take as long as it likes: reflection is a conversation.
+#[must_use]
+pub fn takes_its_time(path: &str) -> bool {
+    path.starts_with("/grpc.reflection.")
 }
 
 /// The bytes of a body so far; the first piece is kept as it came.
@@ -224,6 +241,13 @@ pub fn compressed() -> Error {
         "COMPRESSION_UNSUPPORTED",
         "messages must not be compressed; send grpc-encoding: identity",
     )
+}
+
+/// The error of a call that is one too many for now.
+#[must_use]
+pub fn overloaded() -> Error {
+    Error::new(Code::ResourceExhausted, "OVERLOADED", "the server has as much to do as it takes on at once; try again")
+        .retry_after(Duration::from_secs(1))
 }
 
 /// The error of a path that no method has.

@@ -1,6 +1,12 @@
 //! A role's stack in order, and the server that feeds one.
 
+mod connection;
+mod flow;
+mod frames;
+mod guarded;
+mod paced;
 mod serve;
+mod wire;
 
 use std::{collections::HashMap, convert::Infallible, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -25,6 +31,7 @@ use crate::{
     upstream::{Unreached, Upstream},
 };
 
+pub use connection::ConnectionEnd;
 pub use serve::{Limits, serve};
 
 /// The generated services of a role, by their full names.

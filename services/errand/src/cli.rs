@@ -237,10 +237,10 @@ struct Settings {
     /// Connections at a time [default: 10000]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_connections: Option<String>,
-    /// Concurrent calls of one connection [default: 100]
+    /// Concurrent calls of one connection [default: 100 at the gateway, 10000 between roles]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_streams: Option<String>,
-    /// After how long a connection is asked to end [default: 30m between roles]
+    /// After how long a connection is asked to end [default: 5m at the gateway, 30m between roles]
     #[arg(long, global = true, value_name = "TIME")]
     connection_age: Option<String>,
     /// Answers that the assistant works on at a time [default: 256]

@@ -1,67 +1,102 @@
 //! Feeds a stack from a listener, and ends connections in their own good way.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use http::Request;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tonic::body::Body;
-use tower::{ServiceExt, service_fn};
 use tracing::{debug, warn};
 
+use super::connection::connection;
 use crate::{
-    address::{PeerAddress, PeerVerified},
-    chance,
     drain::Drain,
-    error::Error,
-    listener::{Accepted, Lingering, Listener},
-    protocol::Refusal,
+    listener::{Accepted, Listener},
     upstream::Upstream,
 };
-
-/// How long calls may go on after their connection has reached its age: as long as the longest.
-const GRACE: Duration = crate::deadline::ASSISTANT;
 
 /// What a listener allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at a time; further ones wait to be accepted.
+    /// Connections at a time; further ones are closed at once, so that who tries another replica can.
     pub connections: usize,
     /// Concurrent streams of one connection.
     pub streams: u32,
     /// Calls of one connection that may be taken back before they were looked at. Who takes back
     /// more is cut off; a peer that passes on the calls of many users takes back many.
     pub resets: usize,
+    /// Calls of one connection that may be taken back in a row, looked at or not; half as many a second
+    /// are always let.
+    pub cancels: u32,
+    /// How long a peer has to say what it speaks, and to go on with what it has begun to say.
+    pub opening: Duration,
+    /// How long an answer waits for a reader that makes no room for it.
+    pub patience: Duration,
+    /// How long a connection may be open without a call; nothing for any time.
+    pub idle: Option<Duration>,
     /// How long open calls may go on after the listener was told to stop.
     pub drain: Duration,
     /// After how long a connection is asked to end, give or take a tenth, so that calls find replicas
     /// that came later; nothing for never.
     pub connection_age: Option<Duration>,
+    /// How long after that its streams may go on before they are told.
+    pub handover: Duration,
 }
 
 impl Limits {
     /// The age of connections between roles, where nothing else is said.
     pub const AGE: Duration = Duration::from_secs(30 * 60);
+    /// The age of connections from clients, where nothing else is said.
+    pub const CLIENTS_AGE: Duration = Duration::from_secs(5 * 60);
+    /// Calls of one connection between roles, which carries those of many users.
+    pub const STREAMS_BETWEEN_ROLES: u32 = 10_000;
+
+    /// What the edge allows its clients.
+    #[must_use]
+    pub fn of_clients() -> Self {
+        Self { connection_age: Some(Self::CLIENTS_AGE), idle: Some(Duration::from_secs(60)), ..Self::default() }
+    }
 
     /// What a role allows the others.
     #[must_use]
     pub fn between_roles() -> Self {
-        Self { resets: 1024, connection_age: Some(Self::AGE), ..Self::default() }
+        Self {
+            streams: Self::STREAMS_BETWEEN_ROLES,
+            resets: 1024,
+            cancels: Self::STREAMS_BETWEEN_ROLES,
+            // Longer than the edge's own: it gives up a slow reader before its connection suffers.
+            patience: Duration::from_secs(60),
+            connection_age: Some(Self::AGE),
+            ..Self::default()
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, streams: 100, resets: 20, drain: Duration::from_secs(10), connection_age: None }
+        Self {
+            connections: 10_000,
+            streams: 100,
+            resets: 20,
+            cancels: 150,
+            opening: Duration::from_secs(8),
+            patience: Duration::from_secs(20),
+            idle: None,
+            drain: Duration::from_secs(10),
+            connection_age: None,
+            handover: Duration::from_secs(30),
+        }
     }
+}
+
+/// Who comes in, and what is told of those who do not.
+struct Entrance {
+    listener: Listener,
+    slots: Arc<Semaphore>,
+    /// Those that were turned away since the log was told.
+    refused: usize,
+    told: Option<Instant>,
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on a listener until `stop` resolves, then drains.
@@ -69,8 +104,7 @@ impl Default for Limits {
 /// On `stop`: no new connections, GOAWAY on the open ones, and what is still running when the
 /// drain deadline passes is cut. hyper alone would wait for the last stream forever.
 pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
-    let listener = listener.into();
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut entrance = Entrance::new(listener.into(), limits.connections);
     let stopping = Drain::new();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
@@ -79,7 +113,7 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
         while connections.try_join_next().is_some() {}
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = entrance.accept() => accepted,
         };
         let Some((accepted, slot)) = accepted else { continue };
         let (service, stopping) = (service.clone(), stopping.clone());
@@ -91,7 +125,7 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
             drop(slot);
         });
     }
-    drop(listener);
+    drop(entrance);
     stopping.begin();
     let ended = async { while connections.join_next().await.is_some() {} };
     if timeout(limits.drain, ended).await.is_err() {
@@ -100,79 +134,45 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
     connections.shutdown().await;
 }
 
-/// The next connection. Nothing when accepting failed: out of file descriptors must not end the
-/// listener, only slow it down.
-async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Accepted, OwnedSemaphorePermit)> {
-    let slot = slots.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok(accepted) => Some((accepted, slot)),
-        Err(error) => {
-            warn!(%error, "accepting a connection failed");
-            sleep(Duration::from_millis(20)).await;
-            None
+// === impl Entrance ===
+
+impl Entrance {
+    fn new(listener: Listener, connections: usize) -> Self {
+        Self { listener, slots: Arc::new(Semaphore::new(connections)), refused: 0, told: None }
+    }
+
+    /// The next connection; nothing when there is no room for it. Whatever happens here must not end the
+    /// listener: a connection that is gone already, or file descriptors that have run out.
+    async fn accept(&mut self) -> Option<(Accepted, OwnedSemaphorePermit)> {
+        match self.listener.accept().await {
+            Ok(accepted) => match self.slots.clone().try_acquire_owned() {
+                Ok(slot) => Some((accepted, slot)),
+                Err(_) => {
+                    self.tell("as many connections as are allowed are open");
+                    None
+                }
+            },
+            Err(error) if is_of_the_peer(&error) => None,
+            Err(error) => {
+                self.tell(&error.to_string());
+                sleep(Duration::from_millis(20)).await;
+                None
+            }
+        }
+    }
+
+    /// Tells the log that somebody was turned away, once a second at most.
+    fn tell(&mut self, why: &str) {
+        self.refused += 1;
+        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
+            warn!(why, refused = self.refused, "connections are turned away");
+            (self.refused, self.told) = (0, Some(Instant::now()));
         }
     }
 }
 
-/// Speaks on one connection until its end, its age, or the end of the server.
-async fn connection(
-    accepted: Accepted,
-    service: Upstream,
-    limits: Limits,
-    stopping: &Drain,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let (peer, verified) = (PeerAddress(accepted.peer), accepted.is_mutual().then_some(PeerVerified));
-    let stream = tokio::select! {
-        stream = accepted.open() => stream?,
-        () = stopping.begun() => return Ok(()),
-    };
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer);
-        if let Some(verified) = verified {
-            request.extensions_mut().insert(verified);
-        }
-        let service = service.clone();
-        async move {
-            let response = service.oneshot(request).await;
-            Ok::<_, Infallible>(response.unwrap_or_else(|error| Refusal::Grpc(Error::internal(&error)).into_response()))
-        }
-    });
-    let builder = builder(limits);
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(service)));
-    let aged = async {
-        match limits.connection_age {
-            Some(age) => sleep(chance::around(age)).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = stopping.begun() => {
-            // The server itself says how long this may take.
-            connection.as_mut().graceful_shutdown();
-            return connection.await;
-        }
-        () = aged => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        ended = connection => ended,
-        () = sleep(GRACE) => Err("its age was told, and it did not end".into()),
-    }
-}
-
-fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
-        // Above our own limit, so that ours answers with a reason.
-        .max_header_list_size(64 * 1024)
-        .max_pending_accept_reset_streams(limits.resets)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10));
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_buf_size(64 * 1024);
-    builder
+/// Whether only this one connection failed.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

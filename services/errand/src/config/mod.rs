@@ -81,12 +81,13 @@ pub(crate) struct Server {
 /// How much is let in at a time.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    /// `ERRAND_MAX_CONNECTIONS`, default 10000.
+    /// `ERRAND_MAX_CONNECTIONS`, default 10000, and no more than the file descriptors of the process allow.
+    /// Further ones are closed at once.
     pub(crate) max_connections: u32,
-    /// `ERRAND_MAX_STREAMS`, default 100. Concurrent calls of one connection.
-    pub(crate) max_streams: u32,
-    /// `ERRAND_CONNECTION_AGE`, default 30m between roles and never at the gateway. After it a connection is asked
-    /// to end, so that calls find replicas that came later.
+    /// `ERRAND_MAX_STREAMS`, default 100 at the gateway and 10000 between roles. Concurrent calls of one connection.
+    pub(crate) max_streams: Option<u32>,
+    /// `ERRAND_CONNECTION_AGE`, default 5m at the gateway and 30m between roles. After it a connection is asked to
+    /// end, so that calls find replicas that came later.
     pub(crate) connection_age: Option<Duration>,
     /// `ERRAND_MAX_TURNS`, default 256. Answers that the assistant works on.
     pub(crate) max_turns: u32,
@@ -255,7 +256,7 @@ impl Limits {
     fn read(sources: &mut Sources) -> Self {
         Self {
             max_connections: sources.value(setting("limits", "max_connections", "ERRAND_MAX_CONNECTIONS"), 10_000),
-            max_streams: sources.value(setting("limits", "max_streams", "ERRAND_MAX_STREAMS"), 100),
+            max_streams: sources.optional(setting("limits", "max_streams", "ERRAND_MAX_STREAMS")),
             connection_age: sources.optional(setting("limits", "connection_age", "ERRAND_CONNECTION_AGE")),
             max_turns: sources
                 .value(setting("limits", "max_turns", "ERRAND_MAX_TURNS"), errand_chat::Config::default().turns),
@@ -265,9 +266,9 @@ impl Limits {
     /// What concerns the listener of these roles.
     pub(crate) fn connections(&self, roles: &[Role], drain: Duration) -> Connections {
         let faces_clients = roles.contains(&Role::Gateway);
-        let mut limits = if faces_clients { Connections::default() } else { Connections::between_roles() };
+        let mut limits = if faces_clients { Connections::of_clients() } else { Connections::between_roles() };
         limits.connections = self.max_connections as usize;
-        limits.streams = self.max_streams;
+        limits.streams = self.max_streams.unwrap_or(limits.streams);
         limits.drain = drain;
         limits.connection_age = self.connection_age.or(limits.connection_age);
         limits

@@ -79,7 +79,7 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
     let config = fake.load(&[]).unwrap();
     assert_eq!((port(&config), origin(&config, "listen")), (2, From::Variable("ERRAND_LISTEN".into())));
     assert_eq!(config.server.drain_deadline, Duration::from_secs(1));
-    assert_eq!((config.limits.max_streams, origin(&config, "max_streams")), (7, From::File("/e.toml".into())));
+    assert_eq!((config.limits.max_streams, origin(&config, "max_streams")), (Some(7), From::File("/e.toml".into())));
     assert_eq!(origin(&config, "reflection"), From::Default);
 }
 
@@ -206,10 +206,13 @@ fn each_role_has_a_port_of_its_own_and_a_listener_of_its_kind() {
     assert_eq!(listen(&[Role::Auth, Role::Chat]), "127.0.0.1:50051");
     assert_eq!(listen(&[Role::Auth, Role::Gateway]), "127.0.0.1:8080");
     assert_eq!(bare.peers.target(Role::Chat).map(ToString::to_string).as_deref(), Some("127.0.0.1:50053"));
-    let age = |config: &Config, role| config.limits.connections(&[role], Duration::ZERO).connection_age;
-    assert_eq!((age(&bare, Role::Gateway), age(&bare, Role::Task)), (None, Some(Connections::AGE)));
-    let told = home().with("ERRAND_CONNECTION_AGE", "5s").load(&[]).unwrap();
-    assert_eq!(age(&told, Role::Gateway), Some(Duration::from_secs(5)));
+    let limits = |config: &Config, role| {
+        let limits = config.limits.connections(&[role], Duration::ZERO);
+        (limits.streams, limits.connection_age.unwrap().as_secs())
+    };
+    assert_eq!((limits(&bare, Role::Gateway), limits(&bare, Role::Task)), ((100, 5 * 60), (10_000, 30 * 60)));
+    let told = home().with("ERRAND_CONNECTION_AGE", "5s").with("ERRAND_MAX_STREAMS", "7").load(&[]).unwrap();
+    assert_eq!((limits(&told, Role::Gateway), limits(&told, Role::Task)), ((7, 5), (7, 5)));
 }
 
 #[test]

@@ -1,0 +1,143 @@
+"""R-084 to R-090: frames without end. Whoever sends them is told to calm down; who works beside them notices nothing."""
+
+import contextlib
+import time
+
+import pytest
+from client import AUTH, PASSWORD, TASK, messages
+from conftest import FULL, rounds
+from hyperframe import frame as frames
+from raw import ENHANCE_YOUR_CALM, REFUSED_STREAM, Raw, flood, honest_beside
+
+GET = f"/{TASK}/GetTask"
+JWKS = f"/{AUTH}/GetJwks"
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server().start()
+
+
+@pytest.fixture
+def ann(server, client_of):
+    ann = client_of(server)
+    ann.sign_up()
+    return ann
+
+
+def attack(server, ann, make_frame, count):
+    """Floods a connection; answers its GOAWAY and what the server sent before it."""
+    with honest_beside(ann, FULL):
+        for _ in range(rounds(1, 20)):
+            raw = Raw(server.address)
+            thread = flood(raw, make_frame(raw), count)
+            goaway, seen = raw.end()
+            thread.join()
+            raw.close()
+            assert goaway is not None, "it was closed without a word"
+            assert goaway.error_code == ENHANCE_YOUR_CALM, goaway
+    return goaway, seen
+
+
+def test_r_087_a_flood_of_pings_ends_the_connection_within_a_thousand(server, ann):
+    _, seen = attack(server, ann, lambda _: frames.PingFrame(0, opaque_data=b"12345678"), rounds(5_000, 50_000))
+    answered = sum(isinstance(one, frames.PingFrame) for one in seen)
+    assert answered <= 1_000, answered
+
+
+def test_r_088_a_flood_of_settings_ends_the_connection_within_a_thousand(server, ann):
+    one = frames.SettingsFrame(0, settings={frames.SettingsFrame.INITIAL_WINDOW_SIZE: 70_000})
+    _, seen = attack(server, ann, lambda _: one, rounds(5_000, 20_000))
+    answered = sum(isinstance(one, frames.SettingsFrame) for one in seen)
+    assert answered <= 1_000, answered
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        frames.PingFrame(0, opaque_data=b"12345678", flags=["ACK"]),
+        frames.SettingsFrame(0, flags=["ACK"]),
+        frames.WindowUpdateFrame(0, window_increment=1),
+        frames.PriorityFrame(7, depends_on=1, stream_weight=1),
+        b"\0\0\0\xfe\0\0\0\0\0",
+    ],
+    ids=["answers to no ping", "answers to no settings", "window updates", "priorities", "unknown frames"],
+)
+def test_r_088_no_frame_that_says_nothing_may_be_sent_without_end(server, ann, frame):
+    attack(server, ann, lambda _: frame, 5_000)
+
+
+def test_r_085_a_flood_of_continuations_ends_the_connection(server, ann):
+    def begin(raw):
+        raw.send(raw.headers(GET, end_headers=False))
+        return frames.ContinuationFrame(1)
+
+    attack(server, ann, begin, 5_000)
+
+
+def test_r_086_a_flood_of_empty_data_ends_the_connection(server, ann):
+    def begin(raw):
+        raw.send(raw.headers(GET))
+        return raw.data(1, b"", end_stream=False)
+
+    attack(server, ann, begin, rounds(10_000, 50_000))
+
+
+@pytest.mark.parametrize("pause", [0, 0.001], ids=["at once", "after they were looked at"])
+def test_r_084_calls_that_are_begun_and_taken_back_end_the_connection_within_two_hundred(server, ann, pause):
+    with honest_beside(ann, FULL):
+        for _ in range(rounds(1, 5)):
+            raw = Raw(server.address)
+            try:
+                for _ in range(rounds(100, 2_000)):
+                    heads = [raw.headers(GET) for _ in range(10)]
+                    raw.send(*heads)
+                    time.sleep(pause)
+                    raw.send(*(frames.RstStreamFrame(head.stream_id, error_code=8) for head in heads))
+            except OSError:
+                pass
+            goaway, _ = raw.end()
+            raw.close()
+            assert goaway is not None and goaway.error_code == ENHANCE_YOUR_CALM
+            # The last that it saw.
+            assert goaway.last_stream_id // 2 <= 200, goaway.last_stream_id
+
+
+def test_r_089_of_150_calls_at_once_100_are_served_and_50_refused(server, ann):
+    request, _ = messages(f"{TASK}/WatchTasks", ann.channel)
+    raw = Raw(server.address)
+    calls = [raw.call(f"/{TASK}/WatchTasks", request().SerializeToString(), ann.metadata()) for _ in range(150)]
+    raw.send(*(frame for call in calls for frame in call))
+    refused = raw.answers(50)
+    assert set(refused.values()) == {REFUSED_STREAM}
+    # The others are open, and each sees the next change, once it watches.
+    served = set()
+    while len(served) < 100:
+        ann.create("seen by a hundred")
+        with contextlib.suppress(TimeoutError):
+            for one in raw.frames(0.5):
+                if isinstance(one, frames.DataFrame):
+                    served.add(one.stream_id)
+                    raw.send(frames.WindowUpdateFrame(0, window_increment=max(1, len(one.data))))
+    assert not served & refused.keys()
+    raw.close()
+
+
+def test_r_090_sign_ins_that_are_taken_back_leave_no_more_running_than_may(server, ann):
+    """Hashing a password is the slowest that there is. What was asked for and taken back does not pile up."""
+    request, _ = messages(f"{AUTH}/LogIn", ann.channel)
+    message = request(email=ann.email, password=PASSWORD + "!").SerializeToString()
+    before = server.resident()
+    with honest_beside(ann, FULL):
+        for number in range(rounds(10, 100)):
+            raw = Raw(server.address)
+            place = [("x-forwarded-for", f"10.9.{number >> 8}.{number & 255}")]
+            calls = [raw.call(f"/{AUTH}/LogIn", message, place) for _ in range(90)]
+            raw.send(*(frame for call in calls for frame in call))
+            raw.send(*(frames.RstStreamFrame(head.stream_id, error_code=8) for head, _ in calls))
+            raw.close()
+    # 19 MiB for each that hashes: hundreds of them would be gigabytes.
+    assert server.resident() - before < 256 << 20
+    begun = time.monotonic()
+    ann.log_in()
+    assert time.monotonic() - begun < 10
