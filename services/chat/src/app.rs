@@ -213,8 +213,8 @@ impl App {
                     let (conversation, text) = (turn.conversation, text.to_owned());
                     return Ok(Answered { conversation, turn: id, text, events: turn.events });
                 }
-                (Some(Ending::Failed(reason)), _) => {
-                    return Err(Error::TurnFailed { turn: id, reason: reason.to_owned() });
+                (Some(Ending::Failed(reason, fault)), _) => {
+                    return Err(Error::TurnFailed { turn: id, reason: reason.to_owned(), fault });
                 }
                 (None, End::Over | End::Parked(Why::Lost)) => {
                     running = self.join(owner, voice, id, turn.conversation).await?;

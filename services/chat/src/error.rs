@@ -8,7 +8,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::{
-    domain::{conversation::Blank, tool::ToolFailure},
+    domain::{conversation::Blank, fault::Fault, tool::ToolFailure},
     store,
 };
 
@@ -86,6 +86,8 @@ pub enum Error {
         turn: Uuid,
         /// Why, for the log.
         reason: String,
+        /// What kind of failure it is.
+        fault: Fault,
     },
     /// The token ran out while the assistant was at work.
     #[error("the access token ran out during turn {0}")]
@@ -171,14 +173,9 @@ impl From<Error> for Outgoing {
             )
             .with("conversation_id", id)
             .retry_after(Duration::from_secs(1)),
-            Error::TurnFailed { turn, reason } => {
+            Error::TurnFailed { turn, reason, fault } => {
                 tracing::warn!(turn.id = %turn, reason, "a turn ended without an answer");
-                Outgoing::new(
-                    Code::Unavailable,
-                    "TURN_FAILED",
-                    "the assistant could not answer; your message is kept: say it again with a new request_id",
-                )
-                .with("turn_id", turn)
+                failed(fault).with("turn_id", turn)
             }
             Error::TokenRanOut(turn) => Outgoing::new(
                 Code::Unauthenticated,
@@ -230,6 +227,28 @@ fn not_undone(turn: Uuid, failure: &ToolFailure) -> Outgoing {
         .retry_after(Duration::from_secs(1))
 }
 
+/// What a turn without an answer is to its client. The turn is over: the same request gets the same.
+fn failed(fault: Fault) -> Outgoing {
+    match fault {
+        Fault::Unavailable => Outgoing::new(
+            Code::Unavailable,
+            "TURN_FAILED",
+            "the assistant could not answer; your message is kept: say it again with a new request_id",
+        ),
+        Fault::TimedOut => Outgoing::new(
+            Code::DeadlineExceeded,
+            "MODEL_TIMED_OUT",
+            "the language model took too long; your message is kept: say it again with a new request_id",
+        ),
+        Fault::Busy => Outgoing::new(
+            Code::ResourceExhausted,
+            "MODEL_BUSY",
+            "the language model has too much to do; your message is kept: say it again in a while, with a new request_id",
+        )
+        .retry_after(Duration::from_secs(10)),
+    }
+}
+
 fn stored(error: &store::Error) -> Outgoing {
     match error {
         store::Error::Busy => Outgoing::new(
@@ -275,6 +294,7 @@ mod tests {
             let failure = ToolFailure { reason: reason.to_owned(), message: "x".to_owned() };
             Error::NotUndone { turn: id, failure }
         };
+        let failed = |fault| Error::TurnFailed { turn: id, reason: "x".into(), fault };
         for (error, code, reason) in [
             (Error::Blank(Blank), Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::TimeZoneUnknown("Mars".into()), Code::InvalidArgument, "INVALID_FIELDS"),
@@ -296,7 +316,9 @@ mod tests {
             (Error::Invalid(Vec::new()), Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::Erased, Code::Unauthenticated, "ACCOUNT_DELETED"),
             (Error::TurnInProgress(id), Code::Aborted, "TURN_IN_PROGRESS"),
-            (Error::TurnFailed { turn: id, reason: "x".into() }, Code::Unavailable, "TURN_FAILED"),
+            (failed(Fault::Unavailable), Code::Unavailable, "TURN_FAILED"),
+            (failed(Fault::TimedOut), Code::DeadlineExceeded, "MODEL_TIMED_OUT"),
+            (failed(Fault::Busy), Code::ResourceExhausted, "MODEL_BUSY"),
             (Error::TokenRanOut(id), Code::Unauthenticated, "TOKEN_EXPIRED"),
             (Error::RequestReused("r".into()), Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),

@@ -6,6 +6,7 @@
 //! not stop it. What the turn needs of its user, the token, lives here in memory: a turn that loses
 //! it is parked until the user comes back.
 
+mod ask;
 mod spans;
 mod transcript;
 
@@ -29,21 +30,14 @@ use crate::{
         approval, policy,
         tool::ToolCall,
         turn::{self, Action, Event, Turn},
-        undo::{self, Wanted},
     },
-    model::{Model, Step},
-    store::{self, Appended, History, LEASE, Lease, NewEvents, Reach, Renewed, Store, Taken},
-    task_tools::{Finished, Surveyed, TaskTools, Voice, classify},
+    model::Model,
+    store::{self, Appended, LEASE, Lease, NewEvents, Renewed, Store, Taken},
+    task_tools::{Finished, Surveyed, TaskTools, Voice},
 };
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(3);
-
-/// How long the model may take for one answer.
-const MODEL_PATIENCE: Duration = Duration::from_secs(120);
-
-/// How far back the model reads.
-const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
 
 /// Carries turns on; cheap to clone.
 #[derive(Clone)]
@@ -426,52 +420,6 @@ impl Inner {
             Ok(approval) if is_again => vec![Event::ApprovalRequested(approval)],
             Ok(approval) => vec![finished(policy::waiting()), Event::ApprovalRequested(approval)],
             Err(failure) => vec![finished(failure)],
-        })
-    }
-
-    /// What the user's words mean where they are no model's to read: the answer to a question of ours,
-    /// or the wish to take a turn back.
-    async fn own_word(&self, owner: UserId, turn: &Turn, history: &History, said: &str) -> Result<Option<Event>, Why> {
-        if let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
-            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
-        {
-            return Ok(Some(Event::Answered { asked_in, verdict }));
-        }
-        let wanted = match undo::wanted(said) {
-            Some(Wanted::Turn(id)) => Some(id),
-            Some(Wanted::Last) => history.last_turn,
-            None => None,
-        };
-        let Some(id) = wanted else { return Ok(None) };
-        let before = self.store.turn(owner, id).await.map_err(Why::Store)?;
-        let redoes = before.is_some_and(|before| turn::undone(&before.events, 0).is_some());
-        Ok(Some(Event::Undoing { call: undo::call(id), redoes }))
-    }
-
-    async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Sender<bool>) -> Result<Event, Why> {
-        let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
-        let said = history.messages.last().map_or("", |message| &message.content);
-        if turn.events.len() == 1
-            && let Some(event) = self.own_word(owner, turn, &history, said).await?
-        {
-            return Ok(event);
-        }
-        let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
-        let transcript = transcript::transcript(&history, turn);
-        let next = spans::chat(self.model.name(), self.model.next(&transcript));
-        let answer = tokio::select! {
-            biased;
-            () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
-            answer = tokio::time::timeout(MODEL_PATIENCE, next) => answer,
-        };
-        Ok(match answer {
-            Ok(Ok(Step::Reply(text))) => turn::said(&text),
-            Ok(Ok(Step::Call(calls))) => turn::asked(&turn.events, calls, undoable, classify),
-            Ok(Err(error)) => {
-                tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
-                turn::failed(&error.to_string())
-            }
-            Err(_) => turn::failed("the model took too long"),
         })
     }
 }

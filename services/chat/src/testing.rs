@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::tool::ToolCall,
-    model::{Entry, Model, ModelError, Step, Transcript},
+    model::{Answer, Entry, Model, ModelError, Saying, Step, Transcript},
     store::{
         Store,
         postgres::Postgres,
@@ -253,11 +253,11 @@ impl Puppet {
 
 #[async_trait]
 impl Model for Puppet {
-    async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError> {
+    async fn next(&self, transcript: &Transcript, _say: &mut Saying<'_>) -> Result<Answer, ModelError> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push(transcript.clone());
         if let Ok(permit) = self.gate.acquire().await {
             permit.forget();
         }
-        (self.answer)(transcript)
+        (self.answer)(transcript).map(Answer::from)
     }
 }

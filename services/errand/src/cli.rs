@@ -3,6 +3,8 @@
 //! Settings are taken as text here and judged in [`crate::config`] together with those from the
 //! environment and the file, so that all faults are reported at once.
 
+mod llm;
+
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
@@ -16,6 +18,7 @@ use crate::{
     console,
     roles::Role,
 };
+use llm::LlmSettings;
 
 /// Accounts, tasks and a chat assistant over gRPC and gRPC-Web, in one process or in several.
 #[derive(Debug, Parser)]
@@ -56,6 +59,11 @@ enum Command {
     Users {
         #[command(subcommand)]
         action: Users,
+    },
+    /// The language model that the assistant thinks with
+    Llm {
+        #[command(subcommand)]
+        action: Llm,
     },
     /// The configuration
     Config {
@@ -131,6 +139,12 @@ pub(crate) enum Users {
         /// The file
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum Llm {
+    /// Ask it for its models, for words and for a call of a tool, and say what works: exit code 0, 1, 75 or 78
+    Check,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -258,6 +272,8 @@ struct Settings {
     /// Sign-ups a minute from one network address [default: 20]
     #[arg(long, global = true, value_name = "NUMBER")]
     sign_ups_per_address: Option<String>,
+    #[command(flatten)]
+    llm: LlmSettings,
     /// What to log: a level, or a list such as info,errand_chat=debug [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -327,6 +343,7 @@ impl Cli {
             Command::Doctor => commands::doctor::run(&config),
             Command::Copy(copy) => commands::copy::run(&config, &copy),
             Command::Users { action } => commands::users::run(&config, &action),
+            Command::Llm { action: Llm::Check } => commands::llm::check(&config),
             Command::Config { action: Configuration::Print } => commands::config::print(&config),
             Command::Config { action: Configuration::Check } => commands::config::check(),
             Command::Healthcheck { target } => commands::healthcheck::run(&config, &target),
@@ -350,6 +367,7 @@ pub(crate) fn refused(faults: &[String]) -> Failure {
 impl Settings {
     fn into_flags(self) -> Flags {
         let path = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned());
+        let llm = self.llm.given();
         let given = [
             ("ERRAND_CONFIG", path(self.config)),
             ("ERRAND_DATA_DIR", path(self.data_dir)),
@@ -384,7 +402,7 @@ impl Settings {
             ("ERRAND_LOG", self.log),
             ("ERRAND_LOG_FORMAT", self.log_format),
         ];
-        given.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+        given.into_iter().chain(llm).filter_map(|(name, text)| Some((name, text?))).collect()
     }
 }
 

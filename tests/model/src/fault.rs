@@ -92,9 +92,12 @@ impl Fault {
                 to.piece(&says("word "))?;
                 gone(to.linger(Some(*pause)))?;
             },
-            Self::Endless => loop {
-                to.piece(&says("word "))?;
-            },
+            Self::Endless => {
+                let words = says(&"word ".repeat(200));
+                loop {
+                    to.piece(&words)?;
+                }
+            }
             Self::Cut => {
                 to.piece(&says("Well"))?;
                 to.piece(b"data: {\"choices\": [{\"index\": 0, \"del")?;

@@ -77,6 +77,7 @@ struct Shared {
     script: Box<Script>,
     quirks: Mutex<Quirks>,
     asked: Mutex<Vec<Asked>>,
+    connections: AtomicUsize,
     /// Connections that a client has closed while it was owed something.
     abandoned: AtomicUsize,
     is_over: AtomicBool,
@@ -95,6 +96,7 @@ impl ModelServer {
             script: Box::new(script),
             quirks: Mutex::new(Quirks::of(dialect)),
             asked: Mutex::default(),
+            connections: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             models: vec!["scripted", "another"],
@@ -105,6 +107,7 @@ impl ModelServer {
                 if here.is_over.load(Ordering::Relaxed) {
                     return;
                 }
+                here.connections.fetch_add(1, Ordering::Relaxed);
                 let shared = here.clone();
                 thread::spawn(move || shared.serve(stream));
             }
@@ -130,6 +133,11 @@ impl ModelServer {
     /// What it was asked, in order; without what was asked for the list of models.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// How many answers a client has not waited for.

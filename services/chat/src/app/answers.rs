@@ -12,6 +12,7 @@ use crate::{
     domain::{
         approval::{self, Approval, Verdict},
         conversation::Role,
+        fault::Fault,
         turn::{Event, Turn, runs},
         undo,
     },
@@ -134,8 +135,10 @@ impl App {
         let Answered { turn, text, events, .. } = self.send(owner, voice, say).await?;
         match runs(&events).first().and_then(|run| run.outcome) {
             Some(Ok(result)) => Ok(Undone { conversation, turn: Some(turn), text, result: result.clone() }),
-            Some(Err(failure)) => Err(Error::TurnFailed { turn, reason: failure.reason.clone() }),
-            None => Err(Error::TurnFailed { turn, reason: "it was stopped".to_owned() }),
+            Some(Err(failure)) => {
+                Err(Error::TurnFailed { turn, reason: failure.reason.clone(), fault: Fault::Unavailable })
+            }
+            None => Err(Error::TurnFailed { turn, reason: "it was stopped".to_owned(), fault: Fault::Unavailable }),
         }
     }
 }

@@ -226,8 +226,8 @@ impl Follower {
         if matches!(event, Event::Replied { .. }) {
             self.is_over = true;
         }
-        if let Event::Failed { reason } = event {
-            return self.end(Next::Failed(Error::TurnFailed { turn: self.turn, reason }));
+        if let Event::Failed { reason, fault } = event {
+            return self.end(Next::Failed(Error::TurnFailed { turn: self.turn, reason, fault }));
         }
         let step = self.next;
         self.next += 1;

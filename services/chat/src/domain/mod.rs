@@ -2,7 +2,9 @@
 
 pub mod approval;
 pub mod conversation;
+pub mod fault;
 pub mod policy;
 pub mod tool;
 pub mod turn;
 pub mod undo;
+pub mod usage;

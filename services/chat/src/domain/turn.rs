@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     approval::{After, Approval, DECLINED, EXPIRED, GONE, Verdict},
+    fault::Fault,
     policy::{self, Class, Judged},
     tool::{ToolCall, ToolFailure},
     undo::{self, UNDO},
@@ -120,6 +121,9 @@ pub enum Event {
     Failed {
         /// Why, for developers.
         reason: String,
+        /// What kind of failure it is, for clients.
+        #[serde(default)]
+        fault: Fault,
     },
 }
 
@@ -172,7 +176,7 @@ pub enum Ending<'a> {
     /// With this answer.
     Replied(&'a str),
     /// Without one, for this reason.
-    Failed(&'a str),
+    Failed(&'a str, Fault),
 }
 
 /// One call of a turn and what came of it.
@@ -268,7 +272,7 @@ fn stopped(events: &[Event]) -> String {
 pub fn ending(events: &[Event]) -> Option<Ending<'_>> {
     events.iter().rev().find_map(|event| match event {
         Event::Replied { text, .. } => Some(Ending::Replied(text)),
-        Event::Failed { reason } => Some(Ending::Failed(reason)),
+        Event::Failed { reason, fault } => Some(Ending::Failed(reason, *fault)),
         _ => None,
     })
 }
@@ -427,8 +431,8 @@ fn ids_only(result: &Value) -> Value {
 
 /// The event of a model that gives no answer.
 #[must_use]
-pub fn failed(reason: &str) -> Event {
-    Event::Failed { reason: reason.chars().take(LONGEST_REASON).collect() }
+pub fn failed(reason: &str, fault: Fault) -> Event {
+    Event::Failed { reason: reason.chars().take(LONGEST_REASON).collect(), fault }
 }
 
 /// About how many bytes a value takes when it is stored or sent.

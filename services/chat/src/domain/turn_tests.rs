@@ -51,8 +51,8 @@ fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
 fn nothing_happens_before_the_start_or_after_the_end() {
     assert_eq!(next(&[]), Action::Stop);
     assert_eq!(next(&[said("a")]), Action::Stop);
-    let failed = [started(), Event::Failed { reason: "down".to_owned() }];
-    assert_eq!((next(&failed), ending(&failed)), (Action::Stop, Some(Ending::Failed("down"))));
+    let failed = [started(), failed("down", Fault::Unavailable)];
+    assert_eq!((next(&failed), ending(&failed)), (Action::Stop, Some(Ending::Failed("down", Fault::Unavailable))));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_event_is_read_back_from_what_is_stored() {
         done("b"),
         said("hi"),
         Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned() },
-        Event::Failed { reason: "r".to_owned() },
+        failed("r", Fault::Busy),
         Event::Cancelled,
         Event::ApprovalRequested(approval()),
         Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Approved(approval()) },
@@ -129,7 +129,8 @@ fn r_120_names_arguments_and_reasons_of_a_model_are_bounded() {
     let [Judged { call, refusal: Some(refusal), .. }] = judged(&event) else { panic!("{event:?}") };
     assert_eq!((call.id.as_str(), call.name.as_str(), &call.arguments), ("call-1-0", "…", &Value::Null));
     assert_eq!(refusal.reason, "TOOL_UNKNOWN");
-    assert_eq!(failed(&"x".repeat(9_000)), Event::Failed { reason: "x".repeat(LONGEST_REASON) });
+    let fault = Fault::TimedOut;
+    assert_eq!(failed(&"x".repeat(9_000), fault), Event::Failed { reason: "x".repeat(LONGEST_REASON), fault });
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         }),
         id.prop_map(|id| done(&id)),
         Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
-        Just(Event::Failed { reason: "x".to_owned() }),
+        Just(failed("x", Fault::TimedOut)),
         Just(Event::Cancelled),
         Just(Event::ApprovalRequested(approval())),
         Just(Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Approved(approval()) }),

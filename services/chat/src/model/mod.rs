@@ -8,8 +8,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::tool::{ToolCall, ToolResult};
+use crate::domain::{
+    tool::{ToolCall, ToolResult},
+    usage::Usage,
+};
 
+pub mod fallback;
+pub mod openai;
 pub mod planner;
 
 /// Something that reads a conversation and says what comes next.
@@ -20,8 +25,39 @@ pub trait Model: Send + Sync {
         "model"
     }
 
-    /// Reads the conversation so far and answers with the next step of its last turn.
-    async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError>;
+    /// Who runs it, for traces.
+    fn provider(&self) -> &'static str {
+        "errand"
+    }
+
+    /// Where it is, for traces; nothing for one that is in this process.
+    fn server(&self) -> Option<(&str, u16)> {
+        None
+    }
+
+    /// Reads the conversation so far and answers with the next step of its last turn. Words of an answer that is
+    /// being written may be told to `say` as they come; they count only once the answer is whole.
+    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, ModelError>;
+}
+
+/// Hears the words of an answer as they are written. An empty piece says that they begin anew.
+pub type Saying<'a> = dyn FnMut(&str) + Send + 'a;
+
+/// What a model has answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What it wants next.
+    pub step: Step,
+    /// What that cost; nothing for a model that costs nothing.
+    pub usage: Option<Usage>,
+    /// The name of the model that answered, if it said so.
+    pub model: Option<String>,
+}
+
+impl From<Step> for Answer {
+    fn from(step: Step) -> Self {
+        Self { step, usage: None, model: None }
+    }
 }
 
 /// A conversation as the model reads it.
@@ -70,4 +106,23 @@ pub enum ModelError {
     /// The model cannot be reached or gave no usable answer; asking again may help.
     #[error("the model is unavailable: {0}")]
     Unavailable(String),
+    /// It did not answer in time.
+    #[error("the model takes too long: {0}")]
+    TimedOut(String),
+    /// It is asked more than it answers.
+    #[error("the model has too much to do: {0}")]
+    Busy(String),
+}
+
+impl ModelError {
+    /// Its kind, for traces.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NothingToAnswer => "nothing_to_answer",
+            Self::Unavailable(_) => "unavailable",
+            Self::TimedOut(_) => "timeout",
+            Self::Busy(_) => "busy",
+        }
+    }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Finished;
 use crate::{
     domain::tool::ToolCall,
-    model::{ModelError, Step},
+    model::{Answer, Model, ModelError},
 };
 
 /// A turn, which goes on in a task of its own and may last longer than the call that began it.
@@ -29,21 +29,44 @@ pub(super) fn turn(id: Uuid) -> Span {
 
 /// The model, asked for the next step.
 pub(super) async fn chat(
-    model: &str,
-    next: impl Future<Output = Result<Step, ModelError>>,
-) -> Result<Step, ModelError> {
+    model: &dyn Model,
+    next: impl Future<Output = Result<Answer, ModelError>>,
+) -> Result<Answer, ModelError> {
+    let (name, provider) = (model.name(), model.provider());
     let span = debug_span!(
         target: "errand_chat::trace",
         "chat",
-        otel.name = format_args!("chat {model}"),
+        otel.name = format_args!("chat {name}"),
         otel.status_code = Empty,
         gen_ai.operation.name = "chat",
-        gen_ai.provider.name = "errand",
-        gen_ai.request.model = model,
+        gen_ai.provider.name = provider,
+        gen_ai.request.model = name,
+        server.address = Empty,
+        server.port = Empty,
+        gen_ai.response.model = Empty,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+        error.type = Empty,
     );
+    if let Some((host, port)) = model.server() {
+        span.record("server.address", host);
+        span.record("server.port", port);
+    }
     let answer = next.instrument(span.clone()).await;
-    if answer.is_err() {
-        span.record("otel.status_code", "ERROR");
+    match &answer {
+        Ok(answer) => {
+            if let Some(usage) = answer.usage {
+                span.record("gen_ai.usage.input_tokens", usage.prompt);
+                span.record("gen_ai.usage.output_tokens", usage.completion);
+            }
+            if let Some(model) = &answer.model {
+                span.record("gen_ai.response.model", model.as_str());
+            }
+        }
+        Err(error) => {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error.kind());
+        }
     }
     answer
 }

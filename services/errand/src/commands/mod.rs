@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
+pub(crate) mod llm;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod seed;

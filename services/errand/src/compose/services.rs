@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use errand_chassis::upstream::Upstream;
-use errand_chat::model::planner::Planner;
+use errand_chat::model::{Model, fallback::Fallback as Either, openai::OpenAi, planner::Planner};
 use errand_storage::Ready;
 
 use super::{Peer, Wiring, failed};
 use crate::{
     cli::{Failure, Kind},
+    config::llm::Fallback,
     ground::{self, Ground},
     roles::Role,
 };
@@ -61,7 +62,8 @@ impl Wiring<'_> {
     pub(super) async fn chat(&self, ground: &Ground, task: Upstream) -> Result<errand_chat::Role, Failure> {
         let (place, secret) = ground.of(Role::Chat)?;
         let (clock, drain) = (self.clock.clone(), self.drain.clone());
-        let dependencies = errand_chat::Dependencies { clock, secret, task, model: Arc::new(Planner), drain };
+        let model = self.model()?;
+        let dependencies = errand_chat::Dependencies { clock, secret, task, model, drain };
         let chat = errand_chat::open(place, dependencies, self.config.limits.chat()).await;
         let chat = chat.map_err(|error| {
             let kind = if let errand_chat::Error::Store(error) = &error { ground::kind(error) } else { Kind::Failed };
@@ -69,6 +71,17 @@ impl Wiring<'_> {
         })?;
         tokio::spawn(chat.clone().keep_house());
         Ok(chat)
+    }
+
+    /// What the assistant thinks with.
+    fn model(&self) -> Result<Arc<dyn Model>, Failure> {
+        let llm = &self.config.llm;
+        let Some(settings) = &llm.model else { return Ok(Arc::new(Planner)) };
+        let model = OpenAi::new(settings.clone()).map_err(|error| failed(Role::Chat, Kind::Configuration, &error))?;
+        Ok(match llm.fallback {
+            Fallback::None => Arc::new(model),
+            Fallback::Planner => Arc::new(Either::new(model, Planner)),
+        })
     }
 
     /// `holders` erase what they hold of an account that is closed.

@@ -8,6 +8,7 @@ pub(crate) mod source;
 pub(crate) mod value;
 
 mod database;
+pub(crate) mod llm;
 mod network;
 
 use std::{
@@ -27,6 +28,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use self::{
     database::Database,
+    llm::Llm,
     network::{Peers, Tls},
     source::{Effective, Environment, Flags, Setting, Sources},
     value::{Bytes, LogFormat, Quoted, Value},
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) peers: Peers,
     /// `[auth]`
     pub(crate) auth: Auth,
+    /// `[llm]`
+    pub(crate) llm: Llm,
     /// `[log]`
     pub(crate) log: Log,
     /// What the standard variables say about traces.
@@ -148,6 +152,7 @@ impl Config {
             tls: Tls::read(&mut sources),
             peers: Peers::read(&mut sources),
             auth: Auth::read(&mut sources),
+            llm: Llm::read(&mut sources),
             log: Log::read(&mut sources),
             traces: telemetry::Settings::read(&mut sources),
             effective: Vec::new(),

@@ -140,6 +140,11 @@ impl<'a> Sources<'a> {
         self.faults.push(fault);
     }
 
+    /// The text of a file that a setting names.
+    pub(crate) fn file(&self, path: &Path) -> io::Result<String> {
+        self.environment.read(path)
+    }
+
     /// A variable that is not ours, such as `HOME`.
     pub(crate) fn foreign(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -28,7 +28,7 @@ pub(crate) struct Bytes(pub(crate) usize);
 /// A value of another crate with the text that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quoted<T> {
-    text: String,
+    pub(super) text: String,
     /// What the text says.
     pub(crate) value: T,
 }

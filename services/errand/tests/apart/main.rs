@@ -35,6 +35,8 @@ mod isolation;
 mod kills;
 #[path = "../suite/linear.rs"]
 mod linear;
+#[path = "../suite/llm.rs"]
+mod llm;
 mod load;
 mod lock;
 #[path = "../suite/matrix.rs"]

@@ -185,6 +185,13 @@ pub(crate) const ROOMS: &[Room] = &[
     Room { crates: AUTH, path: "peers", may: &["errand_proto::status", "errand_chassis::upstream"], outside: NO_SQL },
     // chat: a model turns a transcript into text or tool calls and sees nothing else.
     Room { crates: CHAT, path: "model", may: &["domain"], outside: NO_WIRE_NO_SQL },
+    // A model behind an endpoint: the only room that calls what is not ours.
+    Room {
+        crates: CHAT,
+        path: "model/openai",
+        may: &["model", "domain", "errand_proto::tools", "errand_proto::schema"],
+        outside: Outside::AllBut(&["rusqlite", "sqlx", "tonic", "prost", "prost_types", "prost_reflect", "tower"]),
+    },
     // The built-in model is pure: no runtime, no tools, no store.
     Room {
         crates: CHAT,

@@ -16,6 +16,7 @@ mod idempotency;
 mod input;
 mod isolation;
 mod linear;
+mod llm;
 mod matrix;
 mod model;
 mod operation;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::context::{Done, Exchange};
 use self::intent::{Change, Correction, Intent, Reading, Talk};
 use self::targets::{Found, Target, Task, Wanted};
-use super::{Model, ModelError, Step, Transcript};
+use super::{Answer, Model, ModelError, Saying, Step, Transcript};
 use crate::domain::tool::{ToolCall, ToolResult};
 
 mod context;
@@ -52,8 +52,8 @@ impl Model for Planner {
         "planner"
     }
 
-    async fn next(&self, transcript: &Transcript) -> Result<Step, ModelError> {
-        self.plan(transcript)
+    async fn next(&self, transcript: &Transcript, _say: &mut Saying<'_>) -> Result<Answer, ModelError> {
+        self.plan(transcript).map(Answer::from)
     }
 }
 

@@ -1,0 +1,84 @@
+//! Asking the model what comes next.
+
+use std::time::Duration;
+
+use errand_changelog::UserId;
+use tokio::sync::watch;
+
+use super::{Inner, Why, is_set, spans, transcript::transcript};
+use crate::{
+    domain::{
+        approval,
+        fault::Fault,
+        turn::{self, Event, Turn},
+        undo::{self, Wanted},
+    },
+    model::{ModelError, Step},
+    store::{History, Reach},
+    task_tools::classify,
+};
+
+/// How long a model may take that keeps no time itself.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How far back the model reads.
+const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
+
+impl Inner {
+    pub(super) async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Sender<bool>) -> Result<Event, Why> {
+        let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
+        let said = history.messages.last().map_or("", |message| &message.content);
+        if turn.events.len() == 1
+            && let Some(event) = self.own_word(owner, turn, &history, said).await?
+        {
+            return Ok(event);
+        }
+        let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
+        let transcript = transcript(&history, turn);
+        let mut say = |_: &str| {};
+        let next = spans::chat(&*self.model, self.model.next(&transcript, &mut say));
+        let answer = tokio::select! {
+            biased;
+            () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
+            answer = tokio::time::timeout(PATIENCE, next) => answer,
+        };
+        let late = || Err(ModelError::TimedOut("it kept no time".to_owned()));
+        Ok(match answer.unwrap_or_else(|_| late()) {
+            Ok(answer) => match answer.step {
+                Step::Reply(text) => turn::said(&text),
+                Step::Call(calls) => turn::asked(&turn.events, calls, undoable, classify),
+            },
+            Err(error) => {
+                tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
+                turn::failed(&error.to_string(), fault(&error))
+            }
+        })
+    }
+
+    /// What the user's words mean where they are no model's to read: the answer to a question of ours,
+    /// or the wish to take a turn back.
+    async fn own_word(&self, owner: UserId, turn: &Turn, history: &History, said: &str) -> Result<Option<Event>, Why> {
+        if let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
+            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
+        {
+            return Ok(Some(Event::Answered { asked_in, verdict }));
+        }
+        let wanted = match undo::wanted(said) {
+            Some(Wanted::Turn(id)) => Some(id),
+            Some(Wanted::Last) => history.last_turn,
+            None => None,
+        };
+        let Some(id) = wanted else { return Ok(None) };
+        let before = self.store.turn(owner, id).await.map_err(Why::Store)?;
+        let redoes = before.is_some_and(|before| turn::undone(&before.events, 0).is_some());
+        Ok(Some(Event::Undoing { call: undo::call(id), redoes }))
+    }
+}
+
+const fn fault(error: &ModelError) -> Fault {
+    match error {
+        ModelError::NothingToAnswer | ModelError::Unavailable(_) => Fault::Unavailable,
+        ModelError::TimedOut(_) => Fault::TimedOut,
+        ModelError::Busy(_) => Fault::Busy,
+    }
+}

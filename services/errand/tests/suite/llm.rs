@@ -1,0 +1,162 @@
+//! The assistant with a language model, as a client meets it: the model is a scripted one behind a real socket.
+
+use errand_model::{Dialect, Fault, ModelServer, Reply};
+use errand_proto::chat::SendMessageRequest;
+use serde_json::json;
+use tonic::Code;
+
+use crate::sandbox::{Person, Sandbox, reason, refused};
+
+/// A suite that thinks with this model.
+fn thinking_with(model: &ModelServer, more: &[(&str, &str)]) -> Sandbox {
+    let url = model.base_url();
+    let mut environment = vec![("ERRAND_LLM_BASE_URL", url.as_str()), ("ERRAND_LLM_MODEL", "scripted")];
+    environment.extend(more);
+    Sandbox::with(&environment)
+}
+
+/// A model that adds what it is told to, and says so.
+fn adding(dialect: Dialect) -> ModelServer {
+    ModelServer::start(dialect, |asked| match asked.results().as_slice() {
+        [] => Reply::call("add_tasks", json!({ "requests": [{ "task": { "title": asked.said() } }] })),
+        [result] if result.get("tasks").is_some() => Reply::text("I have added it."),
+        [result] => Reply::Text(format!("That failed: {result}")),
+        _ => Reply::text("Done."),
+    })
+}
+
+async fn try_to_say(person: &Person, conversation_id: &str, content: &str) -> Result<String, tonic::Status> {
+    let request = SendMessageRequest {
+        conversation_id: conversation_id.to_owned(),
+        content: content.to_owned(),
+        ..Default::default()
+    };
+    Ok(person.chat().send_message(person.request(request)).await?.into_inner().response)
+}
+
+#[tokio::test]
+async fn a_model_adds_tasks_by_calling_tools_in_every_dialect() {
+    let models = [Dialect::OpenAi, Dialect::LlamaCpp, Dialect::LiteLlm].map(adding);
+    for model in &models {
+        let sandbox = thinking_with(model, &[]);
+        let ann = sandbox.sign_up().await;
+        let answer = ann.say("", "buy milk").await;
+        assert_eq!(answer.response, "I have added it.");
+        assert_eq!(answer.tool_calls[0].name, "add_tasks");
+        assert_eq!(ann.titles().await, ["buy milk"]);
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_can_not_call_tools_adds_tasks_by_json() {
+    let model = adding(Dialect::Ollama);
+    model.set(|quirks| quirks.no_tools = true);
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    assert_eq!(ann.say("", "buy milk").await.response, "I have added it.");
+    assert_eq!(ann.titles().await, ["buy milk"]);
+}
+
+#[tokio::test]
+async fn r_119_faults_of_the_model_are_the_clients_errors_and_leave_the_conversation_intact() {
+    let model = ModelServer::start(Dialect::OpenAi, |asked| match asked.said() {
+        "500" => Reply::Fault(Fault::status(500)),
+        "429" => Reply::Fault(Fault::Status { code: 429, message: "no".into(), retry_after: Some(600) }),
+        "hang" => Reply::Fault(Fault::Hang),
+        "cut" => Reply::Fault(Fault::Cut),
+        "html" => Reply::Fault(Fault::Html),
+        _ => Reply::text("Here."),
+    });
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_FIRST_BYTE_TIMEOUT", "300ms")]);
+    let ann = sandbox.sign_up().await;
+    let conversation = ann.say("", "hello").await.conversation_id;
+    for (said, code, why) in [
+        ("500", Code::Unavailable, "TURN_FAILED"),
+        ("429", Code::ResourceExhausted, "MODEL_BUSY"),
+        ("hang", Code::DeadlineExceeded, "MODEL_TIMED_OUT"),
+        ("cut", Code::Unavailable, "TURN_FAILED"),
+        ("html", Code::Unavailable, "TURN_FAILED"),
+    ] {
+        assert_eq!(reason(try_to_say(&ann, &conversation, said).await), refused(code, why), "{said}");
+        assert_eq!(try_to_say(&ann, &conversation, "hello").await.unwrap(), "Here.", "after {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_planner_answers_in_the_place_of_a_model_that_is_away_where_that_is_wished() {
+    let model = ModelServer::start(Dialect::OpenAi, |_| Reply::Fault(Fault::status(401)));
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_FALLBACK", "planner")]);
+    let ann = sandbox.sign_up().await;
+    let answer = ann.say("", "add buy milk").await;
+    assert!(answer.response.contains("buy milk"), "{answer:?}");
+    assert_eq!(ann.titles().await, ["buy milk"]);
+}
+
+#[tokio::test]
+async fn r_120_a_model_that_never_stops_is_stopped_and_is_told_what_is_wrong() {
+    let model = ModelServer::start(Dialect::Vllm, |asked| match asked.said() {
+        "loop" => Reply::call("list_tasks", json!({})),
+        "many" if asked.results().is_empty() => {
+            let call = || errand_model::Call::new("add_tasks", json!({ "requests": [{ "task": { "title": "x" } }] }));
+            Reply::Calls((0..1000).map(|_| call()).collect())
+        }
+        "wrong" => match asked.results().last() {
+            None => Reply::call("format_disk", json!({})),
+            Some(result) if result["error"]["reason"] == "TOOL_UNKNOWN" => {
+                Reply::call("get_task", json!({ "taskId": 7 }))
+            }
+            Some(result) => Reply::Text(result["error"]["reason"].as_str().unwrap_or("nothing").to_owned()),
+        },
+        _ => Reply::text("Done."),
+    });
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    let answer = ann.say("", "loop").await;
+    assert_eq!((answer.tool_calls.len(), model.asked().len()), (8, 8), "{}", answer.response);
+    assert_eq!(ann.say("", "wrong").await.response, "INVALID_FIELDS");
+    let answer = ann.say("", "many").await;
+    assert!(answer.tool_calls.len() <= 16, "{}", answer.tool_calls.len());
+    assert!(ann.list().await.len() <= 16);
+}
+
+#[tokio::test]
+async fn r_123_a_model_has_no_tool_that_reaches_out() {
+    let model = ModelServer::saying(Dialect::OpenAi, "Look: ![x](http://evil.example/x.png) http://evil.example");
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    // Words are words: what a link in them does is up to who shows them, and nobody here follows it.
+    assert!(ann.say("", "hello").await.response.contains("http://evil.example"));
+    let asked = model.asked().remove(0);
+    let tools = asked.body["tools"].as_array().unwrap();
+    let names: Vec<&str> = tools.iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    let known = ["get_task", "list_tasks", "reopen_task", "undelete_task", "add_tasks", "update_tasks"];
+    let known = [&known[..], &["complete_tasks", "delete_tasks", "undo_turn"]].concat();
+    assert_eq!(names, known);
+    assert!(!asked.body["tools"].to_string().to_lowercase().contains("url"), "no argument is an address");
+}
+
+#[tokio::test]
+async fn r_124_where_the_model_is_and_its_key_come_from_the_configuration_only() {
+    let model = ModelServer::saying(Dialect::OpenAi, "Here.");
+    let elsewhere = ModelServer::saying(Dialect::OpenAi, "I got your key.");
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_API_KEY", "sk-secret")]);
+    let ann = sandbox.sign_up().await;
+    let mut request = ann.request(SendMessageRequest { content: "hello".to_owned(), ..Default::default() });
+    for (name, value) in [
+        ("x-errand-llm-base-url", elsewhere.base_url()),
+        ("x-base-url", elsewhere.base_url()),
+        ("openai-api-key", "sk-mine".to_owned()),
+        ("x-model", "another".to_owned()),
+    ] {
+        request.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    assert_eq!(ann.chat().send_message(request).await.unwrap().into_inner().response, "Here.");
+    let asked = model.asked().remove(0);
+    assert_eq!((asked.header("authorization"), &asked.body["model"]), (Some("Bearer sk-secret"), &json!("scripted")));
+    let everything = format!("{:?} {}", asked.headers, asked.body);
+    for foreign in [ann.token(), &elsewhere.base_url(), "sk-mine"] {
+        assert!(!everything.contains(foreign), "{foreign}");
+    }
+    assert_eq!(elsewhere.asked().len(), 0);
+    assert!(!sandbox.log().contains("sk-secret"));
+}
