@@ -2,15 +2,16 @@
 //!
 //! It serves native gRPC, gRPC-Web, REST and `/healthz` on one port and passes calls on to the roles. It
 //! decides nothing about tasks, users or messages, and decodes a message only to say it in JSON: a call is checked for
-//! who it comes from, how large it is and who sends it, then handed on byte for byte. Services
-//! verify the token again; the edge is not trusted. Connect, MCP and rate limits get their
-//! own face or layer beside the ones that are here.
+//! who it comes from, how large it is, who sends it and how often, then handed on byte for byte. Services
+//! verify the token again; the edge is not trusted. MCP gets its own face
+//! beside the ones that are here.
 
 mod bindings;
 mod call;
 mod faces;
 mod forward;
 mod layers;
+mod rates;
 mod refusal;
 mod router;
 mod text;
@@ -34,6 +35,7 @@ use layers::{
     cors::Cors,
     headers::{RequestIds, Stripping},
     limits::Limits,
+    rate::{Rate, Whom},
     route::Route,
     token::Tokens,
 };
@@ -42,6 +44,7 @@ use router::Router;
 pub use errand_chassis::address::Network;
 pub use faces::openapi::document as openapi;
 pub use layers::cors::AllowedOrigin;
+pub use rates::{Quota, Quotas, Rates};
 pub use router::Upstreams;
 
 /// What an operator may choose about the edge.
@@ -51,11 +54,13 @@ pub struct Config {
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Whose `x-forwarded-for` is believed (`ERRAND_TRUSTED_PROXIES`); by default nobody's.
     pub trusted_proxies: Vec<Network>,
+    /// How often users and addresses may call.
+    pub rates: Rates,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { allowed_origins: AllowedOrigin::this_machine(), trusted_proxies: Vec::new() }
+        Self { allowed_origins: AllowedOrigin::this_machine(), trusted_proxies: Vec::new(), rates: Rates::default() }
     }
 }
 
@@ -76,13 +81,16 @@ pub fn edge(
 ) -> Upstream {
     // The order of a call, outermost first. CORS stands outside the limits, because a web page can
     // read an error only when it carries the CORS headers.
+    let Rates { user, address, replicas } = config.rates;
     let edge = ServiceBuilder::new()
-        .layer(Through::new(RequestIds::new(clock)))
+        .layer(Through::new(RequestIds::new(clock.clone())))
         .layer(Through::new(Cors::new(config.allowed_origins)))
         .layer(Through::new(Limits))
         .layer(Through::new(Stripping::new(config.trusted_proxies)))
         .layer(Through::new(Route::new(Arc::new(Bindings::new()))))
+        .layer(Through::new(Rate::new(Whom::Address, address, replicas, clock.clone())))
         .layer(Through::new(Tokens::new(verifier)))
+        .layer(Through::new(Rate::new(Whom::User, user, replicas, clock)))
         .service(Router::new(upstreams, health));
     let edge = Arc::new(edge);
     let service = service_fn(move |request| {

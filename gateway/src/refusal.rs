@@ -1,6 +1,8 @@
 //! An error of the edge in the caller's face: a trailers-only answer for gRPC and gRPC-Web, a
 //! `google.rpc.Status` as JSON with a fitting HTTP status for everything else.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use errand_chassis::{error, request_id::RequestId};
 use errand_proto::contract;
@@ -147,16 +149,25 @@ fn as_json(request_id: Option<&RequestId>, status: &Status, problem: bool) -> Re
     }
     let mut response = Response::new(Body::new(http_body_util::Full::from(value.to_string())));
     *response.status_mut() = http_status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(if problem { PROBLEM } else { JSON }));
-    if http_status == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if let Some(delay) = errand_proto::status::retry_after(&completed) {
-        // A wait of less than a second is a second here: the header knows no less, and zero would say not to wait.
-        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
-    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(if problem { PROBLEM } else { JSON }));
+    advise(&completed, &mut response);
     response
+}
+
+/// What an error says to HTTP's own clients in headers.
+fn advise(status: &Status, response: &mut Response<Body>) {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(delay) = errand_proto::status::retry_after(status) {
+        // Zero would say not to wait.
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(delay).max(1)));
+    }
+}
+
+/// A time as headers can say it: in seconds, and none of it cut off, so that who waits so long has waited enough.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// The `google.rpc.Status` in proto JSON.
@@ -197,6 +208,7 @@ fn as_connect(request_id: Option<&RequestId>, status: &Status) -> Response<Body>
     let mut response = Response::new(Body::new(http_body_util::Full::from(error.to_string())));
     *response.status_mut() = http_status(&completed);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    advise(&completed, &mut response);
     response
 }
 

@@ -25,6 +25,8 @@ pub struct Details {
     pub retry_after: Option<std::time::Duration>,
     /// The resource that the error is about: type and id.
     pub resource: Option<(&'static str, String)>,
+    /// The limit that is used up: whose it is, and what it is.
+    pub quota: Option<(String, String)>,
 }
 
 /// Builds the status that goes over the wire.
@@ -55,6 +57,14 @@ pub fn status(code: Code, message: impl Into<String>, details: &Details) -> Stat
     if let Some(delay) = details.retry_after {
         let retry_delay = prost_types::Duration::try_from(delay).ok();
         any.push(packed("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay }));
+    }
+    if let Some((subject, description)) = &details.quota {
+        let violation = rpc::quota_failure::Violation {
+            subject: subject.clone(),
+            description: description.clone(),
+            ..Default::default()
+        };
+        any.push(packed("google.rpc.QuotaFailure", &rpc::QuotaFailure { violations: vec![violation] }));
     }
     if let Some((resource_type, name)) = &details.resource {
         any.push(packed(

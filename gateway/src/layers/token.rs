@@ -5,14 +5,13 @@
 use std::sync::Arc;
 
 use errand_chassis::{access, token::Verifier};
-use errand_proto::contract::Method;
 use http::{Request, Response};
 use tonic::body::Body;
 
 use super::Step;
 use crate::{
-    bindings::{SignedIn, Way},
-    refusal::{self, Shape},
+    bindings::{self, SignedIn},
+    refusal,
 };
 
 /// Refuses calls without a valid token to methods that need one.
@@ -30,15 +29,8 @@ impl Step for Tokens {
     type Note = ();
 
     async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
-        let method = match Shape::of(request) {
-            // The router looks methods up by the same exact path, and refuses every other.
-            Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {
-                Method::find(request.uri().path()).filter(|_| request.uri().query().is_none())
-            }
-            Shape::Http { .. } | Shape::Connect => request.extensions().get::<Way>().and_then(Way::method),
-        };
         // No face takes anything else to a service: the router refuses it with what to change.
-        let Some(method) = method else { return Ok(()) };
+        let Some(method) = bindings::method(request) else { return Ok(()) };
         match access::decide(method, request.headers(), &self.verifier).await {
             Ok(caller) => {
                 if let Some(caller) = caller {

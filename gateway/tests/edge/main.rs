@@ -9,6 +9,7 @@ mod faces;
 mod headers;
 mod limits;
 mod paths;
+mod rates;
 mod rest;
 mod tokens;
 mod wire;

@@ -266,7 +266,7 @@ async fn an_error_has_its_status_and_the_shape_that_is_asked_for() {
     let wait =
         Error::new(Code::Unavailable, "UNAVAILABLE", "later").retry_after(std::time::Duration::from_millis(2500));
     let answer = call(&scripted(Script::Refuse(wait.into())), "GET", "/v1/tasks", &[], "").await;
-    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "2"));
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "3"));
     let answer = call(&scripted(Script::Gone), "GET", "/v1/tasks", &[], "").await;
     assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
 }

@@ -148,8 +148,13 @@ impl World {
 
     /// A token with these scopes.
     pub(crate) fn token(&self, scope: &str) -> String {
+        self.token_of(7, scope)
+    }
+
+    /// A token of a user with these scopes.
+    pub(crate) fn token_of(&self, user: u128, scope: &str) -> String {
         let now = self.clock.now().as_second();
-        let id = Uuid::from_u128(7);
+        let id = Uuid::from_u128(user);
         let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "scope": scope, "zoneinfo": "UTC",
             "iat": now, "exp": now + ACCESS_LIFETIME.as_secs(),

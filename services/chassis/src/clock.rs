@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// A new id: UUIDv7 (RFC 9562), later ids of one process sort after earlier ones.
     fn id(&self) -> Uuid;
+
+    /// How much time has passed since some moment of this process. It does not jump when somebody sets the wall
+    /// clock, so waiting is measured with it.
+    fn passed(&self) -> Duration;
 }
 
 /// The clock of the machine.
@@ -23,7 +28,14 @@ pub struct SystemClock;
 
 /// A clock that moves only when it is told to. For tests.
 #[derive(Debug)]
-pub struct ManualClock(Mutex<(Timestamp, u128)>);
+pub struct ManualClock(Mutex<Manual>);
+
+#[derive(Debug, Clone, Copy)]
+struct Manual {
+    now: Timestamp,
+    ids: u128,
+    passed: Duration,
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
@@ -35,26 +47,34 @@ impl Clock for SystemClock {
     fn id(&self) -> Uuid {
         Uuid::now_v7()
     }
+
+    fn passed(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
+    }
 }
 
 impl ManualClock {
     /// A clock that stands at `start`.
     #[must_use]
     pub const fn new(start: Timestamp) -> Self {
-        Self(Mutex::new((start, 0)))
+        Self(Mutex::new(Manual { now: start, ids: 0, passed: Duration::ZERO }))
     }
 
-    /// Moves the clock by `step`, which may be negative.
+    /// Lets `step` pass. A negative one sets the wall clock back; no time passes.
     pub fn advance(&self, step: SignedDuration) {
-        self.with(|state| state.0 = state.0.saturating_add(step).unwrap_or(Timestamp::MAX));
+        self.with(|state| {
+            state.now = state.now.saturating_add(step).unwrap_or(Timestamp::MAX);
+            state.passed += Duration::try_from(step).unwrap_or_default();
+        });
     }
 
-    /// Puts the clock at `time`.
+    /// Sets the wall clock to `time`, as its owner might; no time passes.
     pub fn set(&self, time: Timestamp) {
-        self.with(|state| state.0 = time);
+        self.with(|state| state.now = time);
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut (Timestamp, u128)) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Manual) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -68,18 +88,22 @@ impl Default for ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        self.with(|state| state.0)
+        self.with(|state| state.now)
     }
 
     fn id(&self) -> Uuid {
-        let (time, count) = self.with(|state| {
-            state.1 += 1;
+        let Manual { now: time, ids: count, .. } = self.with(|state| {
+            state.ids += 1;
             *state
         });
         let mut counter = [0; 10];
         counter.copy_from_slice(&count.to_be_bytes()[6..]);
         let millis = u64::try_from(time.as_millisecond()).unwrap_or_default();
         uuid::Builder::from_unix_timestamp_millis(millis, &counter).into_uuid()
+    }
+
+    fn passed(&self) -> Duration {
+        self.with(|state| state.passed)
     }
 }
 
@@ -102,5 +126,14 @@ mod tests {
         assert_eq!(clock.now().to_string(), "2026-11-21T09:00:00Z");
         clock.advance(SignedDuration::from_secs(5));
         assert_eq!(clock.now().to_string(), "2026-11-21T09:00:05Z");
+    }
+    #[test]
+    fn setting_the_wall_clock_lets_no_time_pass() {
+        let clock = ManualClock::default();
+        clock.advance(SignedDuration::from_secs(5));
+        clock.set(Timestamp::MAX);
+        clock.advance(SignedDuration::from_hours(-9));
+        assert_eq!(clock.passed(), Duration::from_secs(5));
+        assert!(SystemClock.passed() <= SystemClock.passed());
     }
 }

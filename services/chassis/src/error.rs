@@ -96,6 +96,13 @@ impl Error {
         self
     }
 
+    /// Says which limit is used up, and whose (QuotaFailure).
+    #[must_use]
+    pub fn quota(mut self, subject: impl Into<String>, description: impl Into<String>) -> Self {
+        self.0.details.quota = Some((subject.into(), description.into()));
+        self
+    }
+
     /// Says which resource it is about (ResourceInfo).
     #[must_use]
     pub fn resource(mut self, kind: &'static str, id: impl fmt::Display) -> Self {

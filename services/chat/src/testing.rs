@@ -6,10 +6,11 @@ mod task;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use errand_changelog::{Actor, Fingerprint, Origin, Request as ChangeRequest, UserId};
+use errand_changelog::{Actor, Origin, Request as ChangeRequest, UserId};
 use errand_chassis::clock::{Clock, SystemClock};
 use errand_cluster::{Cluster, Database};
 use errand_storage::postgres::Settings;
@@ -77,7 +78,7 @@ pub(crate) fn now() -> Timestamp {
 
 /// A request with a name, and a body that it says.
 pub(crate) fn named(id: &str, body: &str) -> Option<ChangeRequest> {
-    Some(ChangeRequest { id: id.to_owned(), method: SEND, fingerprint: Fingerprint::of(SEND, body.as_bytes()) })
+    Some(ChangeRequest::new(id, SEND, body.as_bytes()))
 }
 
 pub(crate) fn by_user(request: Option<ChangeRequest>) -> Origin {
@@ -119,6 +120,10 @@ impl Clock for StillClock {
     fn id(&self) -> Uuid {
         SystemClock.id()
     }
+
+    fn passed(&self) -> Duration {
+        SystemClock.passed()
+    }
 }
 
 impl Clock for LateClock {
@@ -128,6 +133,10 @@ impl Clock for LateClock {
 
     fn id(&self) -> Uuid {
         SystemClock.id()
+    }
+
+    fn passed(&self) -> Duration {
+        SystemClock.passed()
     }
 }
 

@@ -260,6 +260,15 @@ struct Settings {
     /// Answers that the assistant works on at a time [default: 256]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_turns: Option<String>,
+    /// How often a user may call, by rate class, such as read=100/s:500,write=off, or off
+    #[arg(long, global = true, value_name = "LIMITS")]
+    user_rates: Option<String>,
+    /// How often may be called from one network address
+    #[arg(long, global = true, value_name = "LIMITS")]
+    address_rates: Option<String>,
+    /// How many gateways share these limits [default: 1]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    replicas: Option<String>,
     /// Memory of one password hash [default and at least: 19MiB]
     #[arg(long, global = true, value_name = "SIZE")]
     password_memory: Option<String>,
@@ -395,6 +404,9 @@ impl Settings {
             ("ERRAND_MAX_CONNECTIONS", self.max_connections),
             ("ERRAND_MAX_STREAMS", self.max_streams),
             ("ERRAND_MAX_TURNS", self.max_turns),
+            ("ERRAND_USER_RATES", self.user_rates),
+            ("ERRAND_ADDRESS_RATES", self.address_rates),
+            ("ERRAND_REPLICAS", self.replicas),
             ("ERRAND_PASSWORD_MEMORY", self.password_memory),
             ("ERRAND_PASSWORD_PASSES", self.password_passes),
             ("ERRAND_SIGN_UPS_PER_EMAIL", self.sign_ups_per_email),

@@ -34,7 +34,7 @@ impl Wiring<'_> {
             let upstreams = names.into_iter().fold(Upstreams::new(), |all, name| all.add(name, standard.clone()));
             let upstreams = peers.into_iter().fold(upstreams, |all, peer| all.add(peer.name, peer.call));
             let (verifier, clock) = (self.verifier.clone(), self.clock.clone());
-            let edge = errand_gateway::edge(server.edge(), upstreams, verifier, clock, health.clone());
+            let edge = errand_gateway::edge(self.config.edge(), upstreams, verifier, clock, health.clone());
             return Ok((health, edge));
         }
         let stacks = peers.into_iter().map(|peer| (peer.name, peer.call)).collect();

@@ -10,6 +10,7 @@ pub(crate) mod value;
 mod database;
 pub(crate) mod llm;
 mod network;
+mod rates;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -23,13 +24,14 @@ use errand_chassis::{
     server::Limits as Connections,
     tls::{ClientTls, TlsError},
 };
-use errand_gateway::{AllowedOrigin, Network};
+use errand_gateway::{AllowedOrigin, Network, Rates};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::{
     database::Database,
     llm::Llm,
     network::{Peers, Tls},
+    rates::{OfAddress, OfUser},
     source::{Effective, Environment, Flags, Setting, Sources},
     value::{Bytes, LogFormat, Quoted, Value},
 };
@@ -95,6 +97,12 @@ pub(crate) struct Limits {
     pub(crate) connection_age: Option<Duration>,
     /// `ERRAND_MAX_TURNS`, default 256. Answers that the assistant works on.
     pub(crate) max_turns: u32,
+    /// `ERRAND_USER_RATES`. How often a user may call, by rate class.
+    user_rates: OfUser,
+    /// `ERRAND_ADDRESS_RATES`. How often may be called from one network address.
+    address_rates: OfAddress,
+    /// `ERRAND_REPLICAS`, default 1. The gateways that share these limits.
+    replicas: u32,
 }
 
 /// Where the data is.
@@ -200,6 +208,15 @@ impl Config {
         }
     }
 
+    /// What concerns the edge.
+    pub(crate) fn edge(&self) -> errand_gateway::Config {
+        errand_gateway::Config {
+            allowed_origins: self.server.allowed_origins.iter().map(|origin| origin.value.clone()).collect(),
+            trusted_proxies: self.server.trusted_proxies(),
+            rates: self.limits.rates(),
+        }
+    }
+
     /// How a command here calls the server here; nothing without TLS.
     pub(crate) fn own_client(&self) -> Result<Option<ClientTls>, TlsError> {
         self.tls.identity.as_ref().map(|(cert, _)| ClientTls::only(cert, self.peers.identity.clone())).transpose()
@@ -242,18 +259,14 @@ impl Server {
 
     /// Whose word about a client's address a role takes that is no edge.
     pub(crate) fn trusted_by_role(&self) -> Vec<Network> {
-        match self.edge().trusted_proxies {
+        match self.trusted_proxies() {
             none if none.is_empty() => Network::this_machine(),
             some => some,
         }
     }
 
-    /// What concerns the edge.
-    pub(crate) fn edge(&self) -> errand_gateway::Config {
-        errand_gateway::Config {
-            allowed_origins: self.allowed_origins.iter().map(|origin| origin.value.clone()).collect(),
-            trusted_proxies: self.trusted_proxies.iter().map(|network| network.value).collect(),
-        }
+    fn trusted_proxies(&self) -> Vec<Network> {
+        self.trusted_proxies.iter().map(|network| network.value).collect()
     }
 }
 
@@ -265,6 +278,10 @@ impl Limits {
             connection_age: sources.optional(setting("limits", "connection_age", "ERRAND_CONNECTION_AGE")),
             max_turns: sources
                 .value(setting("limits", "max_turns", "ERRAND_MAX_TURNS"), errand_chat::Config::default().turns),
+            user_rates: sources.value(setting("limits", "user_rates", "ERRAND_USER_RATES"), OfUser::default()),
+            address_rates: sources
+                .value(setting("limits", "address_rates", "ERRAND_ADDRESS_RATES"), OfAddress::default()),
+            replicas: sources.value(setting("limits", "replicas", "ERRAND_REPLICAS"), 1),
         }
     }
 
@@ -277,6 +294,10 @@ impl Limits {
         limits.drain = drain;
         limits.connection_age = self.connection_age.or(limits.connection_age);
         limits
+    }
+
+    fn rates(&self) -> Rates {
+        Rates { user: self.user_rates.0, address: self.address_rates.0, replicas: self.replicas }
     }
 
     /// What concerns the chat service.

@@ -223,3 +223,21 @@ fn with_tls_a_port_may_be_reached_by_others() {
     assert_eq!(socket.local_url(), "unix:/run/errand");
     assert_eq!(home().with("ERRAND_TLS_KEY", "/k").faults(), ["ERRAND_TLS_KEY: needs ERRAND_TLS_CERT, too"]);
 }
+
+#[test]
+fn rates_are_changed_class_by_class_and_shown_whole() {
+    let fake = home().with("ERRAND_USER_RATES", "read=5/m:10, write=off").with("ERRAND_ADDRESS_RATES", "off");
+    let config = fake.load(&[("ERRAND_REPLICAS", "3")]).unwrap();
+    let rates = config.edge().rates;
+    let shown = "read=5/m:10, write=off, credential=2/s:50, assistant=10/s:200";
+    assert_eq!((rates.user.to_string().as_str(), rates.replicas), (shown, 3));
+    assert_eq!(rates.address, errand_gateway::Quotas::none());
+    let effective = config.effective.iter().find(|effective| effective.key.1 == "user_rates").unwrap();
+    assert_eq!(effective.value, Some(shown.into()));
+    assert_eq!(home().load(&[]).unwrap().edge().rates, errand_gateway::Rates::default());
+    for wrong in ["reads=5/s", "read=5", "read=0/s", "5/s"] {
+        let faults = home().with("ERRAND_USER_RATES", wrong).faults();
+        assert!(faults[0].starts_with(&format!("ERRAND_USER_RATES: `{wrong}` is not off, or limits")), "{faults:?}");
+    }
+    assert_eq!(home().with("ERRAND_REPLICAS", "0").faults().len(), 1);
+}

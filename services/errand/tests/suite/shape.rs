@@ -22,11 +22,15 @@ impl Ground {
 
     /// The processes and the address of the one that clients call.
     pub(crate) fn start(&self, environment: &[(String, String)]) -> (Vec<Process>, SocketAddr) {
-        let recipe = Recipe::new(&["serve"], environment)
+        let mut recipe = Recipe::new(&["serve"], &[])
             .set("ERRAND_LISTEN", "127.0.0.1:0")
             .set("ERRAND_DATA_DIR", self.data.path().to_str().unwrap())
             // Tests speak for many clients; each names its own address.
-            .set("ERRAND_TRUSTED_PROXIES", "127.0.0.1");
+            .set("ERRAND_TRUSTED_PROXIES", "127.0.0.1")
+            // And one of them does what a thousand users do; what limits do is tested where they are set.
+            .set("ERRAND_USER_RATES", "off");
+        // What a test sets comes last.
+        recipe.environment.extend(environment.iter().cloned());
         let mut process = Process::start(recipe);
         let address = process.address();
         (vec![process], address)
