@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use errand_chassis::{
     Error,
     protocol::{self, LARGEST_MESSAGE},
+    replay,
     upstream::Upstream,
 };
 use errand_proto::contract::Method;
@@ -45,6 +46,13 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
             Some(status) => protocol::broken_off(status).into(),
             None => Error::new(Code::Cancelled, "CANCELLED", "the request broke off before its end").into(),
         }),
+    }
+}
+
+/// Repeats what a service said in headers for its client, whatever the face.
+pub(crate) fn repeat(said: &HeaderMap, response: &mut Response<Body>) {
+    if let Some(value) = said.get(replay::HEADER) {
+        response.headers_mut().insert(replay::HEADER, value.clone());
     }
 }
 

@@ -67,13 +67,14 @@ async fn call(
         return Err(text::refused(JsonError::Field(violation)));
     }
     let message = json::to_bytes(method.input, &asked(alias, value)).map_err(refused)?;
-    let answer = call::unary(upstream, method, head, message.into()).await?.into_body();
+    let (said, answer) = call::unary(upstream, method, head, message.into()).await?.into_parts();
     let value = json::from_bytes(method.output, &answer).map_err(|error| Status::from(Error::internal(&error)))?;
     let mut response = Response::new(Body::new(Full::new(Bytes::from(told(alias, &value).to_string()))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if *alias == Alias::SignUp {
         *response.status_mut() = StatusCode::CREATED;
     }
+    call::repeat(&said.headers, &mut response);
     Ok(response)
 }
 

@@ -68,7 +68,7 @@ async fn call(upstream: Upstream, request: Request<Body>, method: &'static Metho
         Encoding::Proto => message,
         Encoding::Json => from_json(method, &message)?,
     };
-    let answer = call::unary(upstream, method, head, message).await?.into_body();
+    let (said, answer) = call::unary(upstream, method, head, message).await?.into_parts();
     let answer = match encoding {
         Encoding::Proto => answer,
         Encoding::Json => {
@@ -79,7 +79,9 @@ async fn call(upstream: Upstream, request: Request<Body>, method: &'static Metho
     let mut response = Response::new(Body::empty());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(answer.len()));
-    Ok(response.map(|_| Body::new(Full::new(answer))))
+    let mut response = response.map(|_| Body::new(Full::new(answer)));
+    call::repeat(&said.headers, &mut response);
+    Ok(response)
 }
 
 /// A call by GET: the message stands in the query.

@@ -24,7 +24,7 @@ const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, retry-after, x-ratelimit-limit, \
-     x-ratelimit-remaining, x-ratelimit-reset, etag, location",
+     x-ratelimit-remaining, x-ratelimit-reset, etag, location, idempotent-replayed",
 );
 const MAX_AGE: HeaderValue = HeaderValue::from_static("1728000");
 

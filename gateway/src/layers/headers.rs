@@ -9,6 +9,7 @@ use std::sync::Arc;
 use errand_chassis::{
     address::{self, ClientAddress, Network, PeerAddress},
     clock::Clock,
+    replay,
     request_id::{self, RequestId},
 };
 use http::{HeaderName, Request, Response, header};
@@ -46,7 +47,7 @@ const PASSED_IN_ONCE: [HeaderName; 10] = [
 ];
 
 /// What passes out, beside everything that starts with `grpc-`.
-const PASSED_OUT: [HeaderName; 14] = [
+const PASSED_OUT: [HeaderName; 15] = [
     header::CONTENT_TYPE,
     header::CONTENT_SECURITY_POLICY,
     header::X_CONTENT_TYPE_OPTIONS,
@@ -58,6 +59,7 @@ const PASSED_OUT: [HeaderName; 14] = [
     header::RETRY_AFTER,
     header::VARY,
     header::WWW_AUTHENTICATE,
+    replay::HEADER,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),

@@ -100,7 +100,7 @@ async fn a_page_may_read_every_error() {
         assert_eq!(
             answer.header("access-control-expose-headers"),
             "grpc-status, grpc-message, grpc-status-details-bin, x-request-id, retry-after, x-ratelimit-limit, \
-             x-ratelimit-remaining, x-ratelimit-reset, etag, location"
+             x-ratelimit-remaining, x-ratelimit-reset, etag, location, idempotent-replayed"
         );
     }
 }

@@ -6,12 +6,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use errand_changelog::{Fingerprint, Request as Repeatable};
+use errand_changelog::Request as Repeatable;
 use errand_chassis::{
     access,
     address::{ClientAddress, PeerAddress},
     jwks::PublicKey,
     page_token::page_size,
+    replay,
 };
 use errand_proto::auth::{self as proto, auth_service_server::AuthService};
 use jiff::{SignedDuration, Timestamp};
@@ -96,8 +97,9 @@ impl AuthService for Grpc {
     async fn update_me(&self, request: Request<proto::UpdateMeRequest>) -> Result<Response<proto::User>, Status> {
         let caller = caller(&request)?;
         let wish = patch_me(request.into_inner()).map_err(status)?;
+        let replayed = replay::of(wish.request.as_ref());
         let account = self.0.update_me(&caller, wish).await.map_err(status)?;
-        Ok(Response::new(user(account)))
+        Ok(replay::answer(user(account), replayed))
     }
 
     async fn change_password(
@@ -172,10 +174,7 @@ fn client<T>(request: &Request<T>) -> Client {
 fn patch_me(mut message: proto::UpdateMeRequest) -> Result<PatchMe, Error> {
     let request = match std::mem::take(&mut message.request_id) {
         id if id.is_empty() => None,
-        id => {
-            let fingerprint = Fingerprint::of(UPDATE_ME, &message.encode_to_vec());
-            Some(Repeatable { id, method: UPDATE_ME, fingerprint })
-        }
+        id => Some(Repeatable::new(id, UPDATE_ME, &message.encode_to_vec())),
     };
     let user = message.user.unwrap_or_default();
     let mut wish = PatchMe {

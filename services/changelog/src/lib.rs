@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use cursor::{Cursor, Extent, Malformed};
 pub use feed::{Hints, Listener};
-pub use request::{Fingerprint, Known, REQUESTS_KEPT, Record, Request};
+pub use request::{Fingerprint, Known, REQUESTS_KEPT, Record, Replayed, Request};
 
 /// The owner of everything: a user, the subject of the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

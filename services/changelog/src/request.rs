@@ -1,5 +1,10 @@
 //! Repeating a request safely (AIP-155): the index of the change log by request.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
@@ -15,7 +20,14 @@ pub struct Request {
     pub method: &'static str,
     /// What it says.
     pub fingerprint: Fingerprint,
+    /// Whether it turned out to be a repetition.
+    replayed: Replayed,
 }
+
+/// Whether a request was answered from its record. Clones of the request share it, so that who answers knows what the
+/// store found out. It is no part of what the request is.
+#[derive(Debug, Clone, Default)]
+pub struct Replayed(Arc<AtomicBool>);
 
 /// SHA-256 of a method and its canonical request: the protobuf encoding without `request_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +56,47 @@ pub enum Known {
 }
 
 impl Request {
+    /// A request of this name. `canonical` is its protobuf encoding without the name.
+    #[must_use]
+    pub fn new(id: impl Into<String>, method: &'static str, canonical: &[u8]) -> Self {
+        Self { id: id.into(), method, fingerprint: Fingerprint::of(method, canonical), replayed: Replayed::default() }
+    }
+
+    /// What tells, once it is answered, whether it was a repetition.
+    #[must_use]
+    pub fn replayed(&self) -> Replayed {
+        self.replayed.clone()
+    }
+
     /// Compares the request with what is kept under its id.
     #[must_use]
     pub fn judge(&self, record: Option<Record>) -> Known {
         match record {
             None => Known::New,
             Some(record) if record.method == self.method && record.fingerprint == self.fingerprint => {
+                self.replayed.0.store(true, Ordering::Relaxed);
                 Known::Replay(record.answer)
             }
             Some(_) => Known::Reused,
         }
     }
 }
+
+impl Replayed {
+    /// Whether it was.
+    #[must_use]
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Replayed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Replayed {}
 
 impl Fingerprint {
     /// Of a method's path and its canonical request.
@@ -83,7 +124,7 @@ mod tests {
     use super::*;
 
     fn request(method: &'static str, body: &[u8]) -> Request {
-        Request { id: "r1".to_owned(), method, fingerprint: Fingerprint::of(method, body) }
+        Request::new("r1", method, body)
     }
 
     fn record(request: &Request) -> Record {
@@ -93,8 +134,12 @@ mod tests {
     #[test]
     fn the_same_request_is_answered_as_at_first() {
         let request = request("/a", b"body");
-        assert_eq!(request.judge(Some(record(&request))), Known::Replay(b"first".to_vec()));
+        let (replayed, other) = (request.replayed(), Request::new("r1", "/a", b"other"));
         assert_eq!(request.judge(None), Known::New);
+        assert_eq!(other.judge(Some(record(&request))), Known::Reused);
+        assert!(!replayed.get() && !other.replayed().get());
+        assert_eq!(request.clone().judge(Some(record(&request))), Known::Replay(b"first".to_vec()));
+        assert!(replayed.get(), "a clone of it found out");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod jwks;
 pub mod listener;
 pub mod page_token;
 pub mod protocol;
+pub mod replay;
 pub mod request_id;
 pub mod secret;
 pub mod server;

@@ -2,10 +2,11 @@
 
 use std::mem::take;
 
-use errand_changelog::{Fingerprint, Request as ChangeRequest, UserId};
+use errand_changelog::{Request as ChangeRequest, UserId};
 use errand_chassis::{
     access::caller,
     deadline::{self, Deadline},
+    replay,
     request_id::RequestId,
 };
 use errand_proto::chat::{
@@ -58,9 +59,10 @@ impl ChatService for Service {
             let conversation_id = conversation.map(|id| id.to_string()).unwrap_or_default();
             return Ok(Response::new(SendMessageResponse { conversation_id, ..Default::default() }));
         }
+        let replayed = replay::of(say.request.as_ref());
         let answering = self.0.send(speaker.owner, &speaker.voice, say);
         let answered = in_time(speaker.deadline, answering).await?.map_err(refused)?;
-        Ok(Response::new(convert::answer(answered)))
+        Ok(replay::answer(convert::answer(answered), replayed))
     }
 
     async fn stream_message(&self, request: Request<SendMessageRequest>) -> Result<Response<Events>, Status> {
@@ -71,8 +73,9 @@ impl ChatService for Service {
             return Ok(Response::new(stream::empty().boxed()));
         }
         let Speaker { owner, voice, until, .. } = speaker;
+        let replayed = replay::of(say.request.as_ref());
         let follower = self.0.stream(owner, voice, say, until).await.map_err(refused)?;
-        Ok(Response::new(events(follower)))
+        Ok(replay::answer(events(follower), replayed))
     }
 
     async fn resume_turn(&self, request: Request<ResumeTurnRequest>) -> Result<Response<Events>, Status> {
@@ -92,9 +95,10 @@ impl ChatService for Service {
             return Ok(Response::new(SendMessageResponse { turn_id: message.turn_id, ..Default::default() }));
         }
         let request = named(CANCEL, name, &message);
+        let replayed = replay::of(request.as_ref());
         let cancelling = self.0.cancel(speaker.owner, &speaker.voice, turn, request);
         let answered = in_time(speaker.deadline, cancelling).await?.map_err(refused)?;
-        Ok(Response::new(convert::answer(answered)))
+        Ok(replay::answer(convert::answer(answered), replayed))
     }
 
     async fn approve_turn(
@@ -142,9 +146,10 @@ impl ChatService for Service {
         let (owner, mut message) = arrive(request)?;
         let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
         let request = named(UPDATE, name, &message);
+        let replayed = replay::of(request.as_ref());
         let change = convert::change(message.conversation.unwrap_or_default(), message.update_mask).map_err(refused)?;
         let updated = self.0.update_conversation(owner, change, request, validate_only).await.map_err(refused)?;
-        Ok(Response::new(convert::conversation(updated)))
+        Ok(replay::answer(convert::conversation(updated), replayed))
     }
 
     async fn delete_conversation(
@@ -154,9 +159,10 @@ impl ChatService for Service {
         let (owner, mut message) = arrive(request)?;
         let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
         let request = named(DELETE, name, &message);
+        let replayed = replay::of(request.as_ref());
         let id = convert::id(&message.conversation_id, "conversationId").map_err(refused)?;
         self.0.delete_conversation(owner, id, request, validate_only).await.map_err(refused)?;
-        Ok(Response::new(DeleteConversationResponse {}))
+        Ok(replay::answer(DeleteConversationResponse {}, replayed))
     }
 
     async fn erase_me(&self, request: Request<EraseMeRequest>) -> Result<Response<EraseMeResponse>, Status> {
@@ -172,9 +178,10 @@ impl ChatService for Service {
         let (owner, mut message) = arrive(request)?;
         let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
         let request = named(CREATE, name, &message);
+        let replayed = replay::of(request.as_ref());
         let title = message.conversation.unwrap_or_default().title;
         let created = self.0.create_conversation(owner, title, request, validate_only).await.map_err(refused)?;
-        Ok(Response::new(convert::conversation(created)))
+        Ok(replay::answer(convert::conversation(created), replayed))
     }
 
     async fn get_conversation(
@@ -282,7 +289,7 @@ fn named(method: &'static str, id: String, canonical: &impl Message) -> Option<C
     if id.is_empty() {
         return None;
     }
-    Some(ChangeRequest { id, method, fingerprint: Fingerprint::of(method, &canonical.encode_to_vec()) })
+    Some(ChangeRequest::new(id, method, &canonical.encode_to_vec()))
 }
 
 fn refused(error: Error) -> Status {

@@ -4,8 +4,8 @@ mod watch;
 
 use std::mem::take;
 
-use errand_changelog::{Fingerprint, Origin, Request as ChangeRequest, UserId};
-use errand_chassis::access::caller;
+use errand_changelog::{Origin, Request as ChangeRequest, UserId};
+use errand_chassis::{access::caller, replay};
 use errand_proto::task::{
     BatchCompleteTasksRequest, BatchCompleteTasksResponse, BatchCreateTasksRequest, BatchCreateTasksResponse,
     BatchDeleteTasksRequest, BatchDeleteTasksResponse, BatchUpdateTasksRequest, BatchUpdateTasksResponse,
@@ -119,8 +119,7 @@ impl TaskService for Service {
         let (request_id, validate_only) = (take(&mut request.request_id), take(&mut request.validate_only));
         let origin = named(&origin, BATCH_CREATE, request_id, &request);
         let commands = convert::batch(request.requests, |new, at| convert::create(new.task, &format!("{at}.task")))?;
-        let tasks = self.write_all(owner, origin, &commands, validate_only).await?;
-        Ok(Response::new(BatchCreateTasksResponse { tasks }))
+        self.write_all(owner, origin, &commands, validate_only, |tasks| BatchCreateTasksResponse { tasks }).await
     }
 
     async fn batch_update_tasks(
@@ -134,8 +133,7 @@ impl TaskService for Service {
             let mask = update.update_mask.as_ref();
             convert::update(update.task, mask, &format!("{at}.task"), &format!("{at}.updateMask"))
         })?;
-        let tasks = self.write_all(owner, origin, &commands, validate_only).await?;
-        Ok(Response::new(BatchUpdateTasksResponse { tasks }))
+        self.write_all(owner, origin, &commands, validate_only, |tasks| BatchUpdateTasksResponse { tasks }).await
     }
 
     async fn batch_complete_tasks(
@@ -146,8 +144,7 @@ impl TaskService for Service {
         let (request_id, validate_only) = (take(&mut request.request_id), take(&mut request.validate_only));
         let origin = named(&origin, BATCH_COMPLETE, request_id, &request);
         let commands = act_on_all(request.requests, &Write::Complete)?;
-        let tasks = self.write_all(owner, origin, &commands, validate_only).await?;
-        Ok(Response::new(BatchCompleteTasksResponse { tasks }))
+        self.write_all(owner, origin, &commands, validate_only, |tasks| BatchCompleteTasksResponse { tasks }).await
     }
 
     async fn batch_delete_tasks(
@@ -158,8 +155,7 @@ impl TaskService for Service {
         let (request_id, validate_only) = (take(&mut request.request_id), take(&mut request.validate_only));
         let origin = named(&origin, BATCH_DELETE, request_id, &request);
         let commands = act_on_all(request.requests, &Write::Delete)?;
-        let tasks = self.write_all(owner, origin, &commands, validate_only).await?;
-        Ok(Response::new(BatchDeleteTasksResponse { tasks }))
+        self.write_all(owner, origin, &commands, validate_only, |tasks| BatchDeleteTasksResponse { tasks }).await
     }
 
     async fn list_changes(
@@ -190,8 +186,9 @@ impl TaskService for Service {
         let (request_id, validate_only) = (take(&mut request.request_id), take(&mut request.validate_only));
         let origin = named(&origin, UNDO, request_id, &request);
         let between = changes::selection(request.selection.as_ref())?;
+        let replayed = replay::of(origin.request.as_ref());
         let taken = self.0.undo(owner, origin, between, validate_only).await?;
-        Ok(Response::new(changes::taken(&taken)))
+        Ok(replay::answer(changes::taken(&taken), replayed))
     }
 
     async fn erase_me(&self, request: Request<EraseMeRequest>) -> Result<Response<EraseMeResponse>, Status> {
@@ -209,18 +206,21 @@ impl Service {
         command: Command,
         validate_only: bool,
     ) -> Result<Response<Task>, Status> {
-        let tasks = self.write_all(owner, origin, &[command], validate_only).await?;
-        Ok(Response::new(tasks.into_iter().next().unwrap_or_default()))
+        let first = |tasks: Vec<Task>| tasks.into_iter().next().unwrap_or_default();
+        self.write_all(owner, origin, &[command], validate_only, first).await
     }
 
-    async fn write_all(
+    async fn write_all<T>(
         &self,
         owner: UserId,
         origin: Origin,
         commands: &[Command],
         validate_only: bool,
-    ) -> Result<Vec<Task>, Error> {
-        Ok(convert::written(&self.0.write(owner, origin, commands, validate_only).await?))
+        answer: impl FnOnce(Vec<Task>) -> T,
+    ) -> Result<Response<T>, Status> {
+        let replayed = replay::of(origin.request.as_ref());
+        let written = self.0.write(owner, origin, commands, validate_only).await?;
+        Ok(replay::answer(answer(convert::written(&written)), replayed))
     }
 }
 
@@ -240,10 +240,6 @@ fn arrive<T>(request: Request<T>) -> Result<(UserId, Origin, T), Status> {
 /// Names the request, when the caller did. `canonical` is the message without its id, and without
 /// `validate_only`: to check a request is to ask what that request would do.
 fn named(origin: &Origin, method: &'static str, request_id: String, canonical: &impl Message) -> Origin {
-    let request = given(request_id).map(|id| ChangeRequest {
-        id,
-        method,
-        fingerprint: Fingerprint::of(method, &canonical.encode_to_vec()),
-    });
+    let request = given(request_id).map(|id| ChangeRequest::new(id, method, &canonical.encode_to_vec()));
     Origin { actor: origin.actor, turn: origin.turn, request }
 }

@@ -50,11 +50,16 @@ impl Asked {
         let message = request::message(self, head.uri.query(), &body)?;
         if method.server_streaming {
             let messages = call::begin(upstream, method, head, message).await?;
+            let said = messages.headers.clone();
             let messages = Some(messages).filter(|_| !self.is_head);
-            return Ok(sse::answer(method, messages, self.request_id.clone()));
+            let mut response = sse::answer(method, messages, self.request_id.clone());
+            call::repeat(&said, &mut response);
+            return Ok(response);
         }
         let answer = call::unary(upstream, method, head, message).await?;
-        reply::answer(self, answer.body())
+        let mut response = reply::answer(self, answer.body())?;
+        call::repeat(answer.headers(), &mut response);
+        Ok(response)
     }
 
     /// Whether the call makes a resource (AIP-133).

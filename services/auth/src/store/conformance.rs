@@ -8,7 +8,7 @@ mod upkeep;
 
 use std::{future::Future, sync::Arc};
 
-use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
+use errand_changelog::{Actor, Origin, Request, UserId};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ pub(crate) fn origin() -> Origin {
 
 fn asking(id: &str, body: &str) -> Origin {
     let method = "/errand.auth.v1.AuthService/UpdateMe";
-    let request = Request { id: id.into(), method, fingerprint: Fingerprint::of(method, body.as_bytes()) };
+    let request = Request::new(id, method, body.as_bytes());
     Origin { request: Some(request), ..origin() }
 }
 

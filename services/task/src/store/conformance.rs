@@ -7,7 +7,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use errand_changelog::{Actor, Fingerprint, Origin, Request, UserId};
+use errand_changelog::{Actor, Origin, Request, UserId};
 use errand_cluster::{Cluster, Database};
 use errand_storage::postgres::Settings;
 use jiff::{SignedDuration, Timestamp};
@@ -71,8 +71,7 @@ pub(super) fn by_user() -> Origin {
 
 pub(super) fn requested(request_id: &str, body: &str) -> Origin {
     let method = "/errand.task.v1.TaskService/CreateTask";
-    let fingerprint = Fingerprint::of(method, body.as_bytes());
-    Origin { request: Some(Request { id: request_id.to_owned(), method, fingerprint }), ..by_user() }
+    Origin { request: Some(Request::new(request_id, method, body.as_bytes())), ..by_user() }
 }
 
 pub(super) fn draft(title: &str) -> Draft {

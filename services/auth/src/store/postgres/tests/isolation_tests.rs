@@ -6,8 +6,7 @@ use super::*;
 async fn r_040_without_an_owner_no_row_is_seen_and_with_one_only_that_owners() {
     let Some((database, store)) = fresh().await else { return };
     signed_up(&store).await;
-    let request =
-        errand_changelog::Request { id: "one".into(), method: "m", fingerprint: Fingerprint::of("m", b"body") };
+    let request = errand_changelog::Request::new("one", "m", b"body");
     let account = store.account(user(1), None).await.unwrap().account.unwrap();
     let origin = Origin { request: Some(request), ..conformance::origin() };
     store.update(user(1), account, origin, NOW).await.unwrap();
