@@ -19,12 +19,16 @@ use super::Step;
 
 /// What passes in, however often it is said: lists, and what a later room refuses when it is said
 /// twice.
-const PASSED_IN: [HeaderName; 9] = [
+const PASSED_IN: [HeaderName; 13] = [
     header::CONTENT_TYPE,
     header::TE,
     header::AUTHORIZATION,
     header::ACCEPT,
     header::ACCEPT_LANGUAGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("grpc-encoding"),
     HeaderName::from_static("grpc-accept-encoding"),
@@ -33,12 +37,8 @@ const PASSED_IN: [HeaderName; 9] = [
 
 /// What passes in when it is said once. Said twice it is dropped, so that no two rooms can believe
 /// two different values.
-const PASSED_IN_ONCE: [HeaderName; 10] = [
+const PASSED_IN_ONCE: [HeaderName; 6] = [
     header::USER_AGENT,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("last-event-id"),
     HeaderName::from_static("connect-protocol-version"),
     HeaderName::from_static("connect-timeout-ms"),
     HeaderName::from_static("x-user-agent"),

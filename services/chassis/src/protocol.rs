@@ -79,7 +79,7 @@ pub fn admit<B>(request: &Request<B>) -> Result<(), Refusal> {
     if request.uri().query().is_some() {
         return Err(unknown_method(request.uri().path()).into());
     }
-    if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
+    if request.headers().get_all("grpc-encoding").iter().any(|encoding| encoding != "identity") {
         return Err(compressed().into());
     }
     Ok(())

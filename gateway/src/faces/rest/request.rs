@@ -99,10 +99,14 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
     Ok(())
 }
 
-/// The text of a header that may be said once.
+/// The text of a header that may be said once. Twice is refused, not dropped: what guards a write is never lost.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Status> {
-    headers
-        .get(name)
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(malformed(&format!("its header {name} is sent more than once")));
+    }
+    value
         .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
         .transpose()
 }

@@ -13,6 +13,8 @@ mod approval;
 mod authentication;
 #[path = "../suite/batch.rs"]
 mod batch;
+#[path = "../suite/bypass.rs"]
+mod bypass;
 mod cancel;
 #[path = "../suite/concurrency.rs"]
 mod concurrency;
@@ -46,8 +48,12 @@ mod model;
 #[path = "../suite/operation.rs"]
 mod operation;
 mod outage;
+#[path = "../suite/parity.rs"]
+mod parity;
 #[path = "../suite/protocol.rs"]
 mod protocol;
+#[path = "../suite/provoke.rs"]
+mod provoke;
 mod replicas;
 #[path = "../suite/requests.rs"]
 mod requests;

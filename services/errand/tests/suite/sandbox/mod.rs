@@ -3,6 +3,7 @@
 //! A shape is the module `shape` of the run: all in one process on SQLite, or each role in processes of its own on
 //! PostgreSQL. Tests do not know which, except where they look at what a shape alone has.
 
+pub(crate) mod door;
 pub(crate) mod person;
 pub(crate) mod process;
 mod raw;
