@@ -11,10 +11,7 @@ use std::{
 
 use errand_chassis::access::Caller;
 use errand_proto::contract::{HttpRule, METHODS, Method};
-use http::Request;
 use percent_encoding::percent_decode_str;
-
-use crate::refusal::Shape;
 
 /// Every http rule of the contracts.
 pub(crate) struct Bindings {
@@ -89,17 +86,6 @@ pub(crate) enum Meaning {
     OtherVerbs(Vec<&'static str>),
     /// Nothing.
     Nothing,
-}
-
-/// The method that a request calls, whatever its face.
-pub(crate) fn method<B>(request: &Request<B>) -> Option<&'static Method> {
-    match Shape::of(request) {
-        // The router looks methods up by the same exact path, and refuses every other.
-        Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {
-            Method::find(request.uri().path()).filter(|_| request.uri().query().is_none())
-        }
-        Shape::Http { .. } | Shape::Connect => request.extensions().get::<Way>().and_then(Way::method),
-    }
 }
 
 // === impl Bindings ===

@@ -10,9 +10,12 @@ pub(crate) mod token;
 
 use std::sync::Arc;
 
+use errand_proto::contract::Method;
 use http::{Request, Response};
 use tonic::body::Body;
 use tower::Layer;
+
+use crate::{bindings::Way, refusal::Shape};
 
 /// One step of the edge.
 pub(crate) trait Step: Send + Sync + 'static {
@@ -36,6 +39,17 @@ pub(crate) trait Step: Send + Sync + 'static {
 pub(crate) trait Answer: Send + Sync + 'static {
     /// The answer to a request.
     fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// The method that a request calls, whatever its face.
+pub(crate) fn method<B>(request: &Request<B>) -> Option<&'static Method> {
+    match Shape::of(request) {
+        // The router looks methods up by the same exact path, and refuses every other.
+        Shape::Grpc { .. } | Shape::GrpcWeb { .. } => {
+            Method::find(request.uri().path()).filter(|_| request.uri().query().is_none())
+        }
+        Shape::Http { .. } | Shape::Connect => request.extensions().get::<Way>().and_then(Way::method),
+    }
 }
 
 /// A step as a tower layer.

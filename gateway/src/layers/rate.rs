@@ -17,7 +17,7 @@ use tonic::{Code, body::Body};
 
 use super::Step;
 use crate::{
-    bindings::{self, SignedIn},
+    bindings::SignedIn,
     rates::{
         self, Quota, Quotas,
         buckets::{Buckets, Standing},
@@ -53,7 +53,7 @@ impl Rate {
 
     /// Counts a call; nothing for one that has no limit here.
     fn count(&self, request: &Request<Body>) -> Option<(Standing, Option<Error>)> {
-        let class = bindings::method(request)?.rate;
+        let class = super::method(request)?.rate;
         let (_, quota, buckets) = self.classes.iter().find(|(of, ..)| *of == class)?;
         let now = self.clock.passed();
         let (standing, subject) = match self.whom {

@@ -9,10 +9,7 @@ use http::{Request, Response};
 use tonic::body::Body;
 
 use super::Step;
-use crate::{
-    bindings::{self, SignedIn},
-    refusal,
-};
+use crate::{bindings::SignedIn, refusal};
 
 /// Refuses calls without a valid token to methods that need one.
 pub(crate) struct Tokens {
@@ -30,7 +27,7 @@ impl Step for Tokens {
 
     async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
         // No face takes anything else to a service: the router refuses it with what to change.
-        let Some(method) = bindings::method(request) else { return Ok(()) };
+        let Some(method) = super::method(request) else { return Ok(()) };
         match access::decide(method, request.headers(), &self.verifier).await {
             Ok(caller) => {
                 if let Some(caller) = caller {

@@ -250,8 +250,10 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: GATEWAY,
         path: "layers",
-        may: &["bindings", "refusal", "errand_chassis", "errand_proto"],
+        may: &["bindings", "rates", "refusal", "errand_chassis", "errand_proto"],
         outside: NO_SQL,
     },
+    // How often somebody may call. Knows no request.
+    Room { crates: GATEWAY, path: "rates", may: &["errand_proto::contract"], outside: NO_SQL },
     Room { crates: GATEWAY, path: "refusal", may: &["errand_chassis", "errand_proto"], outside: NO_SQL },
 ];
