@@ -119,24 +119,26 @@ impl ChatService for Service {
             let (conversation, approval) = self.0.check_decision(speaker.owner, &decision).await.map_err(refused)?;
             return Ok(Response::new(convert::question(conversation, &approval)));
         }
+        let replayed = replay::of(decision.request.as_ref());
         let deciding = self.0.decide(speaker.owner, &speaker.voice, decision);
         let answered = in_time(speaker.deadline, deciding).await?.map_err(refused)?;
-        Ok(Response::new(convert::answer(answered)))
+        Ok(replay::answer(convert::answer(answered), replayed))
     }
 
     async fn undo_turn(&self, request: Request<UndoTurnRequest>) -> Result<Response<UndoTurnResponse>, Status> {
         let (Speaker { owner, voice, time_zone, deadline, .. }, mut message) = Speaker::of(request)?;
         let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
         let turn = convert::id(&message.turn_id, "turnId").map_err(refused)?;
+        let request = named(UNDO, name, &message);
+        let replayed = replay::of(request.as_ref());
         let undoing = async {
             if validate_only {
                 return self.0.preview_undo(owner, &voice, turn).await;
             }
-            let request = named(UNDO, name, &message);
             self.0.undo(owner, &voice, turn, time_zone, request).await
         };
         let undone = in_time(deadline, undoing).await?.map_err(refused)?;
-        Ok(Response::new(convert::undone(&undone)))
+        Ok(replay::answer(convert::undone(&undone), replayed))
     }
 
     async fn update_conversation(

@@ -21,11 +21,12 @@ use crate::{
 const NOWHERE: &str = "01890000-0000-7000-8000-000000000000";
 
 /// What no client can be made to see by what it sends, or not at every door, and where it is tested.
-pub(crate) const UNPROVOKED: [(&str, &str); 13] = [
+pub(crate) const UNPROVOKED: [(&str, &str); 14] = [
     ("CANCELLED", "who gets it is gone"),
     ("KEYS_NOT_LOADED", "of a process that has just started: chassis, tests/network/keys.rs"),
     ("USER_MISMATCH", "of an alias, which is one door: rest.rs"),
     ("ACCOUNT_DISABLED", "an operator does it: tests/users.rs"),
+    ("APPROVAL_EXPIRED", "of a question that is ten minutes old: chat, app/answers_tests.rs"),
     ("TURN_IN_PROGRESS", "a race with the assistant: chat, app/tests.rs"),
     ("TURN_FAILED", "of a model that fails: chat, app/tests.rs"),
     ("UNAVAILABLE", "of a service that is away: tests/apart/outage.rs"),
@@ -110,7 +111,8 @@ impl World {
     }
 
     pub(crate) async fn cases(&self) -> Vec<Case> {
-        let mut cases = self.of_fields();
+        let mut cases = self.of_questions().await;
+        cases.extend(self.of_fields());
         cases.extend(self.of_transport());
         cases.extend(self.of_tokens());
         cases.extend(self.of_accounts().await);
@@ -247,6 +249,25 @@ impl World {
         let request = RefreshTokenRequest { refresh_token: next };
         self.sandbox.auth().await.refresh_token(request).await.unwrap();
         first
+    }
+
+    async fn of_questions(&self) -> Vec<Case> {
+        let carl = self.sandbox.sign_up().await;
+        for title in ["one", "two"] {
+            carl.create(title).await;
+        }
+        let (asked, passed) = (carl.say("", "delete everything").await, carl.say("", "delete everything").await);
+        carl.say(&passed.conversation_id, "hello").await;
+        let approve = |person: &Person, turn: &str, hash: &str| {
+            let request = json!({"turnId": turn, "hash": hash, "decision": "APPROVAL_DECISION_APPROVE"});
+            Call::new("ApproveTurn", request, Some(person.token()))
+        };
+        let hash = passed.approval_requested.unwrap().hash;
+        vec![
+            Case::new("APPROVAL_NOT_FOUND", &approve(&self.ann, &self.turn, &"0".repeat(64))),
+            Case::new("APPROVAL_MISMATCH", &approve(&carl, &asked.turn_id, &"0".repeat(64))),
+            Case::new("APPROVAL_ENDED", &approve(&carl, &passed.turn_id, &hash)),
+        ]
     }
 
     async fn of_tasks(&self) -> Vec<Case> {
