@@ -224,9 +224,11 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: GATEWAY,
         path: "faces",
-        may: &["bindings", "call", "forward", "refusal", "errand_chassis", "errand_proto"],
+        may: &["bindings", "call", "forward", "refusal", "text", "errand_chassis", "errand_proto"],
         outside: NO_SQL,
     },
+    // A body of JSON, read in one way.
+    Room { crates: GATEWAY, path: "text", may: &["errand_chassis", "errand_proto"], outside: NO_SQL },
     // What a path means, for the faces and for the layers that must know it before them.
     Room {
         crates: GATEWAY,

@@ -56,7 +56,7 @@ async fn every_door_refuses_with_the_same_code_reason_message_and_details() {
             match &first {
                 None => first = Some((*door, failure)),
                 Some((other, said)) if case.exactly => {
-                    assert_eq!(*said, failure, "{} at {other:?} and {door:?}", case.what)
+                    assert_eq!(*said, failure, "{} at {other:?} and {door:?}", case.what);
                 }
                 Some((other, said)) => assert_eq!(said.code, failure.code, "{} at {other:?} and {door:?}", case.what),
             }

@@ -222,7 +222,7 @@ impl World {
         let refresh = |token: &str| anonymous("RefreshToken", json!({"refreshToken": token}));
 
         let left = self.sandbox.sign_up().await;
-        let leave = DeleteMeRequest { password: PASSWORD.into(), ..Default::default() };
+        let leave = DeleteMeRequest { password: PASSWORD.into() };
         left.auth().delete_me(left.request(leave)).await.unwrap();
         let changing = self.sandbox.sign_up().await;
         let change = json!({"currentPassword": "not the password", "newPassword": "another good passphrase"});

@@ -125,7 +125,7 @@ impl Door {
     pub(crate) async fn call(self, address: SocketAddr, call: &Call) -> Said {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = (number % 2 == 0).then(|| format!("parity-{number}"));
+        let name = number.is_multiple_of(2).then(|| format!("parity-{number}"));
         let mut headers = call.headers.clone();
         headers.push(("content-type", call.content_type.unwrap_or(self.content_type()).to_owned()));
         headers.extend(call.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
