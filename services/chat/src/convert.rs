@@ -14,7 +14,7 @@ use crate::{
         approval::Approval,
         conversation::{Conversation, Role},
         turn::{Event, Run, runs, weight},
-        undo,
+        undo, usage,
     },
     error::Error,
 };
@@ -93,6 +93,7 @@ pub(crate) fn answer(answered: Answered) -> chat::SendMessageResponse {
         response: answered.text,
         tool_calls: tool_calls(&answered.events, &mut Room::default()),
         approval_requested: events::asked(&answered.events),
+        usage: usage::spent(&answered.events).map(events::usage),
     }
 }
 

@@ -263,6 +263,7 @@ fn events(follower: Follower) -> Events {
             Next::Event { conversation, step, event } => {
                 Ok(convert::events::event(follower.turn(), conversation, step, event))
             }
+            Next::Words { conversation, words } => Ok(convert::events::words(follower.turn(), conversation, words)),
             Next::Handover(after) => Ok(convert::events::handover(follower.turn(), after)),
             Next::Failed(error) => Err(refused(error)),
         };

@@ -7,6 +7,7 @@
 //! it is parked until the user comes back.
 
 mod ask;
+pub(crate) mod live;
 mod spans;
 mod transcript;
 
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use self::live::Live;
 use crate::{
     domain::{
         approval, policy,
@@ -67,6 +69,8 @@ pub(crate) struct Slot {
 /// A turn that somebody works on.
 #[derive(Debug, Clone)]
 pub(crate) struct Running {
+    /// What its model is writing.
+    live: Arc<watch::Sender<Live>>,
     end: watch::Receiver<Option<End>>,
 }
 
@@ -193,7 +197,7 @@ impl Runner {
             return running.clone();
         }
         let (ended, end) = watch::channel(None);
-        let this = Running { end };
+        let this = Running { end, live: Arc::new(watch::Sender::new(Live::default())) };
         running.insert(turn, this.clone());
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
@@ -228,6 +232,11 @@ impl fmt::Debug for Runner {
 // === impl Running ===
 
 impl Running {
+    /// What its model is writing.
+    pub(crate) fn live(&self) -> watch::Receiver<Live> {
+        self.live.subscribe()
+    }
+
     /// Waits until nobody works on the turn any more.
     pub(crate) async fn end(&mut self) -> End {
         match self.end.wait_for(Option::is_some).await {
@@ -386,7 +395,7 @@ impl Inner {
         cancelled: &watch::Sender<bool>,
     ) -> Result<Vec<Event>, Why> {
         Ok(match action {
-            Action::AskModel => vec![self.ask(owner, turn, cancelled).await?],
+            Action::AskModel => self.ask(owner, turn, cancelled).await?,
             Action::CallTool { call, step } => {
                 match spans::tool(call, self.tools.call(voice, turn.id, step, call)).await {
                     Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],

@@ -8,14 +8,20 @@ use std::{collections::VecDeque, fmt, time::Duration};
 use errand_changelog::{Listener, Request, Seq, UserId};
 use errand_chassis::trace;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use uuid::Uuid;
 
-use super::{Answered, App, PAUSE, Say, Voice, by_user, parked, unless_held};
+use super::{Answered, App, PAUSE, Say, Voice, Words, by_user, parked, unless_held};
 use crate::{
     domain::turn::{Event, ending},
     error::Error,
-    runner::{End, Running, Why},
+    runner::{
+        End, Running, Why,
+        live::{Heard, Live},
+    },
     store::{Cancel, Followed},
 };
 
@@ -33,6 +39,8 @@ pub(crate) struct Follower {
     /// How far the log went when that was read, while the turn went on.
     seen: Seen,
     running: Option<Running>,
+    /// How far the text that is being written was sent.
+    heard: Heard,
     listener: Listener,
     until: Instant,
     is_over: bool,
@@ -60,6 +68,13 @@ pub(crate) enum Next {
         step: usize,
         /// What.
         event: Event,
+    },
+    /// Words of an answer that is not whole yet.
+    Words {
+        /// The conversation of the turn.
+        conversation: Uuid,
+        /// What.
+        words: Words,
     },
     /// The end, and after how many events to go on elsewhere.
     Handover(usize),
@@ -169,6 +184,7 @@ impl App {
             read: VecDeque::new(),
             seen: Seen::Nothing,
             running,
+            heard: Heard::default(),
             // Before anything is read: what happens in between is seen twice, not missed.
             listener: self.store.hints().subscribe(owner),
             until: Instant::now() + left,
@@ -200,8 +216,13 @@ impl Follower {
             match std::mem::replace(&mut self.seen, Seen::Nothing) {
                 Seen::Nothing => {}
                 Seen::Open(head) => {
-                    if let Some(end) = self.wait(head).await {
-                        return Some(self.end(end));
+                    match self.wait(head).await {
+                        None => {}
+                        Some(words @ Next::Words { .. }) => {
+                            self.seen = Seen::Open(head);
+                            return Some(words);
+                        }
+                        Some(end) => return Some(self.end(end)),
                     }
                     continue;
                 }
@@ -239,9 +260,10 @@ impl Follower {
         end
     }
 
-    /// Until there may be more to read, or it ends.
+    /// Until there may be more to read, there are words, or it ends.
     async fn wait(&mut self, head: i64) -> Option<Next> {
         let is_elsewhere = self.running.is_none();
+        let live = self.running.as_ref().map(Running::live);
         tokio::select! {
             biased;
             () = self.app.drain.begun() => None,
@@ -254,6 +276,9 @@ impl Follower {
                     End::Parked(Why::Closing) => Some(Next::Handover(self.next)),
                     End::Parked(why) => Some(Next::Failed(parked(self.turn, self.conversation, why))),
                 }
+            }
+            words = words(live, &mut self.heard, self.next) => {
+                Some(Next::Words { conversation: self.conversation, words })
             }
             // Whoever had it may be gone.
             () = sleep(PAUSE), if is_elsewhere => {
@@ -273,6 +298,13 @@ impl Follower {
 impl fmt::Debug for Follower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Follower").field("turn", &self.turn).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+async fn words(live: Option<watch::Receiver<Live>>, heard: &mut Heard, step: usize) -> Words {
+    match live {
+        Some(live) => heard.next(live, step).await,
+        None => std::future::pending().await,
     }
 }
 

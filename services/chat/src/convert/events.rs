@@ -4,9 +4,13 @@ use errand_proto::chat::{self, turn_event};
 use uuid::Uuid;
 
 use super::{Room, time, tool_call};
-use crate::domain::{
-    approval::{Approval, Verdict, question},
-    turn::{Answer, Event, Run},
+use crate::{
+    app::Words,
+    domain::{
+        approval::{Approval, Verdict, question},
+        turn::{Answer, Event, Run},
+        usage::Usage,
+    },
 };
 
 /// An event of a turn.
@@ -17,6 +21,23 @@ pub(crate) fn event(turn: Uuid, conversation: Uuid, step: usize, event: Event) -
         seq: number(step.saturating_add(1)),
         event: Some(what(event)),
     }
+}
+
+/// Words of an answer that is not whole yet: no event that has a number.
+pub(crate) fn words(turn: Uuid, conversation: Uuid, words: Words) -> chat::TurnEvent {
+    let delta = chat::TextDelta { text: words.text, offset: number(words.offset) };
+    chat::TurnEvent {
+        turn_id: turn.to_string(),
+        conversation_id: conversation.to_string(),
+        seq: 0,
+        event: Some(turn_event::Event::TextDelta(delta)),
+    }
+}
+
+/// What was spent.
+pub(crate) fn usage(usage: Usage) -> chat::Usage {
+    let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    chat::Usage { prompt_tokens: tokens(usage.prompt), completion_tokens: tokens(usage.completion) }
 }
 
 /// The end of a stream that goes on after this many events.
@@ -69,6 +90,7 @@ fn what(event: Event) -> turn_event::Event {
         Event::Replied { message, text } => {
             turn_event::Event::Replied(chat::Replied { message_id: message.to_string(), response: text })
         }
+        Event::Spent(spent) => turn_event::Event::Usage(usage(spent)),
         // A stream ends with an error instead.
         Event::Failed { .. } => turn_event::Event::Text(chat::TurnText::default()),
     }

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::turn::Event;
+
+/// The longest reason of a failure that is kept, in characters.
+pub(super) const LONGEST_REASON: usize = 500;
+
 /// What was wrong with a model that gave no answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -13,4 +18,10 @@ pub enum Fault {
     TimedOut,
     /// It is asked more than it answers.
     Busy,
+}
+
+/// The event of a model that gives no answer.
+#[must_use]
+pub fn failed(reason: &str, fault: Fault) -> Event {
+    Event::Failed { reason: reason.chars().take(LONGEST_REASON).collect(), fault }
 }

@@ -19,6 +19,7 @@ use super::{
     policy::{self, Class, Judged},
     tool::{ToolCall, ToolFailure},
     undo::{self, UNDO},
+    usage::Usage,
 };
 
 /// How often the model is asked in one turn.
@@ -38,9 +39,6 @@ const LIGHT_ARGUMENTS: usize = 16 * 1024;
 
 /// How much heavier arguments may weigh in one turn, together; a thousand short tasks fit.
 const HEAVIEST_ARGUMENTS: usize = 256 * 1024;
-
-/// The longest reason of a failure that is kept, in characters.
-const LONGEST_REASON: usize = 500;
 
 /// A result up to this weight is always kept.
 const LIGHT_RESULT: usize = 16 * 1024;
@@ -85,6 +83,8 @@ pub enum Event {
     },
     /// The model answered.
     ModelAnswered(Answer),
+    /// What the answer before it has cost.
+    Spent(Usage),
     /// A call was carried out, or refused.
     ToolFinished {
         /// Which one.
@@ -429,12 +429,6 @@ fn ids_only(result: &Value) -> Value {
     }
 }
 
-/// The event of a model that gives no answer.
-#[must_use]
-pub fn failed(reason: &str, fault: Fault) -> Event {
-    Event::Failed { reason: reason.chars().take(LONGEST_REASON).collect(), fault }
-}
-
 /// About how many bytes a value takes when it is stored or sent.
 #[must_use]
 pub fn weight(value: &Value) -> usize {
@@ -489,6 +483,7 @@ impl Event {
             Event::Cancelled => "turn_cancelled",
             Event::Replied { .. } => "turn_replied",
             Event::Failed { .. } => "turn_failed",
+            Event::Spent(_) => "tokens_spent",
         }
     }
 }

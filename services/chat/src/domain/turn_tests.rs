@@ -1,7 +1,13 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{super::approval, *};
+use super::{
+    super::{
+        approval,
+        fault::{Fault, LONGEST_REASON, failed},
+    },
+    *,
+};
 
 fn started() -> Event {
     Event::Started { message: Uuid::from_u128(1), time_zone: "Europe/Berlin".to_owned() }
@@ -216,6 +222,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
         Just(failed("x", Fault::TimedOut)),
         Just(Event::Cancelled),
+        Just(Event::Spent(Usage { prompt: 1, completion: 2 })),
         Just(Event::ApprovalRequested(approval())),
         Just(Event::Answered { asked_in: Uuid::nil(), verdict: approval::Verdict::Approved(approval()) }),
     ]

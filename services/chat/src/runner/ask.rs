@@ -5,11 +5,11 @@ use std::time::Duration;
 use errand_changelog::UserId;
 use tokio::sync::watch;
 
-use super::{Inner, Why, is_set, spans, transcript::transcript};
+use super::{Inner, Why, is_set, live, spans, transcript::transcript};
 use crate::{
     domain::{
         approval,
-        fault::Fault,
+        fault::{self, Fault},
         turn::{self, Event, Turn},
         undo::{self, Wanted},
     },
@@ -25,32 +25,48 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
 
 impl Inner {
-    pub(super) async fn ask(&self, owner: UserId, turn: &Turn, cancelled: &watch::Sender<bool>) -> Result<Event, Why> {
+    pub(super) async fn ask(
+        &self,
+        owner: UserId,
+        turn: &Turn,
+        cancelled: &watch::Sender<bool>,
+    ) -> Result<Vec<Event>, Why> {
         let history = self.store.history(owner, turn.conversation, REACH).await.map_err(Why::Store)?;
         let said = history.messages.last().map_or("", |message| &message.content);
         if turn.events.len() == 1
             && let Some(event) = self.own_word(owner, turn, &history, said).await?
         {
-            return Ok(event);
+            return Ok(vec![event]);
         }
         let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
         let transcript = transcript(&history, turn);
-        let mut say = |_: &str| {};
+        let live = self.running().get(&turn.id).map(|running| running.live.clone());
+        if let Some(live) = &live {
+            live::begin(live, turn.events.len());
+        }
+        let mut say = |piece: &str| {
+            if let Some(live) = &live {
+                live::write(live, piece);
+            }
+        };
         let next = spans::chat(&*self.model, self.model.next(&transcript, &mut say));
         let answer = tokio::select! {
             biased;
-            () = is_set(cancelled.subscribe()) => return Ok(Event::Cancelled),
+            () = is_set(cancelled.subscribe()) => return Ok(vec![Event::Cancelled]),
             answer = tokio::time::timeout(PATIENCE, next) => answer,
         };
         let late = || Err(ModelError::TimedOut("it kept no time".to_owned()));
         Ok(match answer.unwrap_or_else(|_| late()) {
-            Ok(answer) => match answer.step {
-                Step::Reply(text) => turn::said(&text),
-                Step::Call(calls) => turn::asked(&turn.events, calls, undoable, classify),
-            },
+            Ok(answer) => {
+                let answered = match answer.step {
+                    Step::Reply(text) => turn::said(&text),
+                    Step::Call(calls) => turn::asked(&turn.events, calls, undoable, classify),
+                };
+                [answered].into_iter().chain(answer.usage.map(Event::Spent)).collect()
+            }
             Err(error) => {
                 tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
-                turn::failed(&error.to_string(), fault(&error))
+                vec![fault::failed(&error.to_string(), kind(&error))]
             }
         })
     }
@@ -75,7 +91,7 @@ impl Inner {
     }
 }
 
-const fn fault(error: &ModelError) -> Fault {
+const fn kind(error: &ModelError) -> Fault {
     match error {
         ModelError::NothingToAnswer | ModelError::Unavailable(_) => Fault::Unavailable,
         ModelError::TimedOut(_) => Fault::TimedOut,

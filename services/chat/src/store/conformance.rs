@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    domain::{conversation::Role, tool::ToolCall, turn},
+    domain::{conversation::Role, fault, tool::ToolCall, turn},
     testing::{by_user, call, named, now, user},
 };
 
@@ -220,7 +220,7 @@ pub(crate) async fn r_075_a_conversation_has_one_open_turn(store: &dyn Store) {
         store.append(user(ANN), id(10), events(1, vec![turn::said("y"), reply(10, "y")])).await.unwrap().is_stored()
     );
     assert_eq!(begin(11).await.unwrap(), Begun::New);
-    let failed = events(1, vec![turn::failed("down", crate::domain::fault::Fault::Unavailable)]);
+    let failed = events(1, vec![fault::failed("down", fault::Fault::Unavailable)]);
     assert!(store.append(user(ANN), id(11), failed).await.unwrap().is_stored());
     assert_eq!(begin(12).await.unwrap(), Begun::New, "a failed turn is over, too");
     let order: Vec<_> = said(store, user(ANN), 1).await.into_iter().map(|said| said.message.turn).collect();

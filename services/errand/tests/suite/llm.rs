@@ -1,9 +1,11 @@
 //! The assistant with a language model, as a client meets it: the model is a scripted one behind a real socket.
 
-use errand_model::{Dialect, Fault, ModelServer, Reply};
-use errand_proto::chat::SendMessageRequest;
+use std::{sync::Arc, time::Duration};
+
+use errand_model::{COST, Dialect, Fault, Gate, ModelServer, Reply};
+use errand_proto::chat::{CancelTurnRequest, SendMessageRequest, TurnEvent, turn_event::Event};
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 use crate::sandbox::{Person, Sandbox, reason, refused};
 
@@ -159,4 +161,87 @@ async fn r_124_where_the_model_is_and_its_key_come_from_the_configuration_only()
     }
     assert_eq!(elsewhere.asked().len(), 0);
     assert!(!sandbox.log().contains("sk-secret"));
+}
+
+async fn stream(person: &Person, content: &str) -> Streaming<TurnEvent> {
+    let request = SendMessageRequest { content: content.to_owned(), ..Default::default() };
+    person.chat().stream_message(person.request(request)).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn words_are_streamed_while_the_model_writes_them_and_the_whole_takes_their_place() {
+    let gate = Arc::new(Gate::default());
+    let waiting = gate.clone();
+    let model = ModelServer::start(Dialect::OpenAi, move |_| {
+        Reply::Paused("Hällo ".to_owned(), waiting.clone(), "again and again.".to_owned())
+    });
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    let mut events = stream(&ann, "hello").await;
+    let mut shown = String::new();
+    let mut numbers = Vec::new();
+    let mut kinds = Vec::new();
+    while let Some(event) = events.message().await.unwrap() {
+        match event.event.unwrap() {
+            Event::TextDelta(delta) => {
+                assert_eq!(event.seq, 0, "a part of a text is nothing to go on after");
+                assert_eq!(usize::try_from(delta.offset).unwrap(), shown.chars().count());
+                shown.push_str(&delta.text);
+                // The model has not said the rest: these words came before its answer was whole.
+                if shown == "Hällo " {
+                    gate.open();
+                }
+                continue;
+            }
+            Event::Started(_) => kinds.push("started"),
+            Event::Text(text) => {
+                kinds.push(if text.text == "Hällo again and again." { "text" } else { "another text" })
+            }
+            Event::Usage(usage) => {
+                let tokens = (usage.prompt_tokens, usage.completion_tokens);
+                assert_eq!(tokens, (i64::try_from(COST.0).unwrap(), i64::try_from(COST.1).unwrap()));
+                kinds.push("usage");
+            }
+            Event::Replied(replied) => {
+                assert_eq!(replied.response, "Hällo again and again.");
+                kinds.push("replied");
+            }
+            other => panic!("{other:?}"),
+        }
+        numbers.push(event.seq);
+    }
+    assert!(shown.starts_with("Hällo "), "{shown}");
+    assert_eq!((kinds, numbers), (vec!["started", "text", "usage", "replied"], vec![1, 2, 3, 4]));
+}
+
+#[tokio::test]
+async fn an_answer_says_what_its_turn_has_cost() {
+    let model = adding(Dialect::Vllm);
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    let usage = ann.say("", "buy milk").await.usage.unwrap();
+    let twice = |tokens: u64| i64::try_from(2 * tokens).unwrap();
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (twice(COST.0), twice(COST.1)));
+}
+
+#[tokio::test]
+async fn r_130_a_turn_that_is_cancelled_while_the_model_writes_stops_the_model() {
+    let model = ModelServer::start(Dialect::OpenAi, |_| Reply::Fault(Fault::Slow(Duration::from_millis(20))));
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    let mut events = stream(&ann, "hello").await;
+    let turn_id = loop {
+        let event = events.message().await.unwrap().unwrap();
+        if matches!(event.event, Some(Event::TextDelta(_))) {
+            break event.turn_id;
+        }
+    };
+    let cancel = CancelTurnRequest { turn_id, ..Default::default() };
+    let answer = ann.chat().cancel_turn(ann.request(cancel)).await.unwrap().into_inner();
+    assert_eq!(answer.response, "Stopped. Nothing was changed.");
+    let patience = std::time::Instant::now() + Duration::from_secs(5);
+    while model.abandoned() == 0 {
+        assert!(std::time::Instant::now() < patience, "the model writes on");
+        tokio::task::yield_now().await;
+    }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     domain::{
         conversation::{Content, Message},
-        turn,
+        fault, turn,
     },
     store::{LEASE, Place, conformance::suite},
     testing::{File, by_user, named, now, user},
@@ -128,7 +128,7 @@ async fn act(store: &Sqlite, deeds: Vec<Deed>) {
                     true => {
                         vec![turn::said("hi"), turn::Event::Replied { message: id(number + 2000), text: "hi".into() }]
                     }
-                    false => vec![turn::failed("down", crate::domain::fault::Fault::Unavailable)],
+                    false => vec![fault::failed("down", fault::Fault::Unavailable)],
                 };
                 store
                     .append(user(1), turn, NewEvents { from: 1, events, has_changed: false, undone: None, now: now() })
