@@ -1,5 +1,6 @@
 """The real binary as a process: started in front of any wrapper, stopped, killed, started again, looked over."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -55,7 +56,7 @@ class Server:
         late.start()
         try:
             for line in self.process.stdout:
-                if line.startswith(b"listening on http://"):
+                if line.startswith((b"listening on http://", b"listening on https://")):
                     self.port = int(line.rsplit(b":", 1)[1])
                     return None
             return self.process.wait()
@@ -91,6 +92,15 @@ class Server:
         """Its memory in bytes."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def files(self):
+        """What it has open, as the system names it."""
+        found = []
+        for one in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
+            # One that was closed meanwhile is no file any more.
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(one))
+        return found
 
     def look_over(self):
         """What holds of every process at its end: nothing panicked, and the files are whole."""

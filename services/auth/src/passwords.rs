@@ -33,6 +33,8 @@ pub const LEAST_MEMORY: u32 = 19_456;
 /// The fewest passes of a hash.
 pub const FEWEST_PASSES: u32 = 2;
 
+/// Behind those who serve: where there are not cores enough for both, hashing gets about a seventh of one.
+const NICENESS: i32 = 8;
 /// How long a thread keeps its memory when it has nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
 const SALT_LENGTH: usize = 16;
@@ -132,7 +134,11 @@ impl Passwords {
             let shared = passwords.shared.clone();
             thread::Builder::new()
                 .name(format!("password{index}"))
-                .spawn(move || shared.work(settings.idle))
+                .spawn(move || {
+                    // Only this thread's, as Linux has it. Where it is refused, storms of sign-ins are felt more.
+                    _ = rustix::process::setpriority_process(None, NICENESS);
+                    shared.work(settings.idle);
+                })
                 .map_err(|_| Error::Failed("a thread could not be started"))?;
         }
         Ok(passwords)

@@ -1,8 +1,8 @@
 //! How a call arrives and leaves: everything that is the same for every role.
 //!
-//! A role's stack, in order: [`protocol`] (what a legal request is), [`deadline`], [`token`] and
-//! [`access`] (who is calling, and may they), then the generated service, whose codec checks the
-//! rules of the contract. Errors are made with [`error`] and completed on the way out. There is no
+//! A role's stack, in order: [`protocol`] (what a legal request is), [`deadline`], [`admission`] (is
+//! there room), [`token`] and [`access`] (who is calling, and may they), then the generated service,
+//! whose codec checks the rules of the contract. Errors are made with [`error`] and completed on the way out. There is no
 //! database here and no noun of a service.
 //!
 //! A [`server`] feeds a stack from a [`listener`], with [`tls`] or without. A caller has an
@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod address;
+pub mod admission;
 mod chance;
 pub mod clock;
 pub mod deadline;

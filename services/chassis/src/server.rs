@@ -21,6 +21,7 @@ use tracing::{Instrument, debug, error, info_span};
 
 use crate::{
     access,
+    admission::Admission,
     clock::Clock,
     deadline::{self, Deadline},
     error::{self as errors, Error},
@@ -42,6 +43,7 @@ struct Role {
     routes: Routes,
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
+    admission: Admission,
 }
 
 // === impl Routes ===
@@ -92,7 +94,7 @@ impl fmt::Debug for Routes {
 /// The whole stack of a role, as a peer that can be called with or without a socket.
 #[must_use]
 pub fn role(routes: Routes, verifier: Arc<Verifier>, clock: Arc<dyn Clock>) -> Upstream {
-    let role = Arc::new(Role { routes, verifier, clock });
+    let role = Arc::new(Role { routes, verifier, clock, admission: Admission::of_this_machine() });
     trace::serving(BoxCloneSyncService::new(service_fn(move |request| {
         let role = role.clone();
         async move { Ok(role.answer(request).await) }
@@ -135,6 +137,10 @@ impl Role {
         if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
             return Err(deadline::exceeded().into());
         }
+        let _place = match method.filter(|method| Admission::counts(method)) {
+            Some(_) => Some(self.admission.enter().await?),
+            None => None,
+        };
         if let Some(method) = method
             && let Some(caller) = access::decide(method, request.headers(), &self.verifier).await?
         {

@@ -9,6 +9,7 @@ mod compose;
 mod config;
 mod console;
 mod data;
+mod descriptors;
 mod ground;
 mod logs;
 mod roles;

@@ -22,7 +22,7 @@ use crate::{
     cli::{Failure, Kind},
     compose::{self, Suite},
     config::{self, Config},
-    console,
+    console, descriptors,
     ground::Ground,
     logs,
     roles::Role,
@@ -70,7 +70,12 @@ async fn serve(config: &Config, roles: &[Role], ground: &Ground) -> Result<(), F
     let (listener, address) = bind(config, roles)?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let limits = config.limits.connections(roles, config.server.drain_deadline);
+    let mut limits = config.limits.connections(roles, config.server.drain_deadline);
+    let room = descriptors::raise();
+    if room < limits.connections {
+        warn!(allowed = limits.connections, room, "there are fewer file descriptors than connections that are allowed");
+        limits.connections = room;
+    }
     let mut server = tokio::spawn(server::serve(listener, suite.front(), limits, async {
         _ = stopped.await;
     }));

@@ -246,7 +246,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         crates: GATEWAY,
         path: "forward",
-        may: &["refusal", "errand_chassis", "errand_proto::status"],
+        may: &["refusal", "errand_chassis", "errand_proto::status", "errand_proto::contract"],
         outside: NO_SQL,
     },
     Room {
