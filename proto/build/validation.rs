@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use prost_reflect::{
     Cardinality, DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
-    ReflectMessage, Value,
+    OneofDescriptor, ReflectMessage, Value,
 };
 
 pub(crate) fn generate(pool: &DescriptorPool) -> Result<String, String> {
@@ -46,6 +46,10 @@ pub(crate) fn generate(pool: &DescriptorPool) -> Result<String, String> {
 
 fn checks(message: &MessageDescriptor, field_rules: &ExtensionDescriptor) -> Result<String, String> {
     let mut code = String::new();
+    for oneof in message.oneofs().filter(|oneof| oneof_is_required(oneof, message)) {
+        let names: Vec<_> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
+        line(&mut code, format!("one_of(self.{}.is_some(), &{names:?}, at, out);", rust_field(oneof.name())));
+    }
     for field in message.fields() {
         let options = field.options();
         let rules = options.has_extension(field_rules).then(|| options.get_extension(field_rules).into_owned());
@@ -55,11 +59,21 @@ fn checks(message: &MessageDescriptor, field_rules: &ExtensionDescriptor) -> Res
     Ok(code)
 }
 
+/// Whether one of the fields must be set.
+fn oneof_is_required(oneof: &OneofDescriptor, message: &MessageDescriptor) -> bool {
+    let extension = message.parent_pool().get_extension_by_name("buf.validate.oneof");
+    extension.is_some_and(|extension| {
+        let options = oneof.options();
+        options.has_extension(&extension) && bool_rule(options.get_extension(&extension).as_message(), "required")
+    })
+}
+
 fn field_checks(field: &FieldDescriptor, rules: Option<&DynamicMessage>, code: &mut String) -> Result<(), String> {
     let json = field.json_name();
     let value = format!("self.{}", rust_field(field.name()));
     for (rule, _) in set_fields(rules) {
-        if !["required", "string", "int32", "enum", "repeated"].contains(&rule.as_str()) {
+        // `field_mask.in` is for schemas: what is wrong with another path, `domain` says, where read-only is told from unknown.
+        if !["required", "string", "int32", "enum", "repeated", "field_mask"].contains(&rule.as_str()) {
             return Err(format!("the rule {rule} is not supported"));
         }
     }

@@ -25,9 +25,21 @@ pub fn place(full_name: &str, request: &mut Map<String, Value>, path: &str, text
 /// the body does.
 ///
 /// # Errors
-/// As [`place`], but for the last.
+/// As [`place`], but for the last; and when what was there is of another type, which would be a mistake without the text.
 pub fn replace(full_name: &str, request: &mut Map<String, Value>, path: &str, text: &str) -> Result<(), JsonError> {
-    put(full_name, request, path, text).map(|_| ())
+    let wrong = JsonError::Field(Violation::new(path, "INVALID_FORMAT", "has a value of the wrong type"));
+    match put(full_name, request, path, text)? {
+        None | Some(Value::Null | Value::String(_)) => Ok(()),
+        // JSON of protobuf takes a number for an integer, and none for a text.
+        Some(Value::Number(_)) if is_number(full_name, path) => Ok(()),
+        Some(_) => Err(wrong),
+    }
+}
+
+/// Whether the field of the message holds a number.
+fn is_number(full_name: &str, name: &str) -> bool {
+    let field = POOL.get_message_by_name(full_name).and_then(|descriptor| find(&descriptor, name));
+    field.is_some_and(|field| !matches!(field.kind(), Kind::String | Kind::Bytes | Kind::Bool | Kind::Message(_)))
 }
 
 /// Answers the value whose place the text took.
@@ -118,8 +130,9 @@ fn expected(field: &FieldDescriptor) -> &'static str {
     }
 }
 
-/// A field mask as JSON spells it: `due_time` is `dueTime` there.
-fn camel(mask: &str) -> String {
+/// A field, or a mask of fields, as JSON spells it: `due_time` is `dueTime` there.
+#[must_use]
+pub fn camel(mask: &str) -> String {
     let mut spelled = String::with_capacity(mask.len());
     let mut characters = mask.chars().peekable();
     while let Some(character) = characters.next() {
@@ -167,6 +180,20 @@ mod tests {
         let pairs = [("task.id", "x"), ("task.labels", "a"), ("task.labels", "b"), ("updateMask", "due_time,title")];
         let expected = json!({"task": {"id": "x", "labels": ["a", "b"]}, "updateMask": "dueTime,title"});
         assert_eq!(placed(UPDATE, &pairs).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_another_and_hides_no_mistake() {
+        let over = |value: Value| {
+            let mut request = Map::from_iter([("request_id".to_owned(), value)]);
+            replace(UPDATE, &mut request, "requestId", "b").map(|()| Value::Object(request))
+        };
+        for fine in [json!("a"), json!(null)] {
+            assert_eq!(over(fine), Ok(json!({"request_id": "b"})));
+        }
+        for wrong in [json!({}), json!([]), json!(true), json!(0)] {
+            assert!(matches!(over(wrong), Err(JsonError::Field(violation)) if violation.field == "requestId"));
+        }
     }
 
     #[test]

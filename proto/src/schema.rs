@@ -4,21 +4,34 @@
 //! For who describes the contracts to others, OpenAPI and tools. Nothing is checked by it: the generated
 //! rules do that, from the same options.
 
+mod field;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::LazyLock,
 };
 
-use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value as Reflected,
-};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, OneofDescriptor};
 use serde_json::{Map, Value, json};
 
-use crate::POOL;
+use crate::{POOL, contract::METHODS};
+
+use field::{of_field, option, text};
 
 /// `field_behavior` of a field that must be given, and of one that only answers carry (google/api/field_behavior.proto).
 const REQUIRED: i32 = 2;
 const OUTPUT_ONLY: i32 = 3;
+
+/// What a message is sent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// To be what it says.
+    Whole,
+    /// To change the fields that it has (AIP-134): none must be given, and an empty text is one that is not given.
+    Changes,
+    /// As `Changes`, and its id says of which one.
+    NamedChanges,
+}
 
 /// The comments before things, by file and place in it.
 static COMMENTS: LazyLock<HashMap<(String, Vec<i32>), String>> = LazyLock::new(|| {
@@ -68,7 +81,10 @@ pub fn schemas<'a>(messages: impl IntoIterator<Item = &'a str>, reference: &str)
         }
         let schema = if let Some(message) = POOL.get_message_by_name(&name) {
             waiting.extend(message.fields().filter_map(|field| held(&field.kind())));
-            of_message(&message, &[], reference)
+            if let Some(changed) = changed(&message) {
+                schemas.insert(name_of_changes(&changed), of_message(&changed, &[], Sent::Changes, reference));
+            }
+            of_message(&message, &[], Sent::Whole, reference)
         } else if let Some(values) = POOL.get_enum_by_name(&name) {
             of_enum(&values)
         } else {
@@ -83,15 +99,24 @@ pub fn schemas<'a>(messages: impl IntoIterator<Item = &'a str>, reference: &str)
 /// The schema of one message, without the fields that are said elsewhere.
 #[must_use]
 pub fn without(full_name: &str, fields: &[&str], reference: &str) -> Value {
-    POOL.get_message_by_name(full_name).map_or(Value::Null, |message| of_message(&message, fields, reference))
+    POOL.get_message_by_name(full_name)
+        .map_or(Value::Null, |message| of_message(&message, fields, Sent::Whole, reference))
 }
 
-/// Whether a message has a field that must be given, beside these.
+/// Whether a message has a field that must be given, beside these, or fields of which one must be given.
 #[must_use]
 pub fn requires(full_name: &str, beside: &[&str]) -> bool {
     POOL.get_message_by_name(full_name).is_some_and(|message| {
-        message.fields().any(|field| behaves(&field, REQUIRED) && !beside.contains(&field.name()))
+        message.oneofs().any(|oneof| oneof_is_required(&oneof))
+            || message.fields().any(|field| behaves(&field, REQUIRED) && !beside.contains(&field.name()))
     })
+}
+
+/// Whether the field of this name must be given in a message.
+#[must_use]
+pub fn is_required(full_name: &str, name: &str) -> bool {
+    let field = POOL.get_message_by_name(full_name).and_then(|message| message.get_field_by_name(name));
+    field.is_some_and(|field| behaves(&field, REQUIRED))
 }
 
 /// A reference to the schema of a message.
@@ -108,7 +133,11 @@ pub fn parameters(full_name: &str, reference: &str) -> Vec<(String, bool, Value)
         .unwrap_or_default()
         .into_iter()
         .filter(|field| !matches!(field.kind(), Kind::Message(message) if text(&message).is_none()));
-    fields.map(|field| (field.json_name().to_owned(), behaves(&field, REQUIRED), of_field(&field, reference))).collect()
+    fields
+        .map(|field| {
+            (field.json_name().to_owned(), behaves(&field, REQUIRED), of_field(&field, Sent::Whole, reference))
+        })
+        .collect()
 }
 
 /// The message in a field, by the path of the field: `task` of `CreateTaskRequest`; the schema of a plain field
@@ -123,7 +152,7 @@ pub fn field(full_name: &str, path: &str, reference: &str) -> Option<Value> {
             _ => return None,
         };
     }
-    Some(of_field(&message.get_field_by_name(last)?, reference))
+    Some(of_field(&message.get_field_by_name(last)?, Sent::Whole, reference))
 }
 
 /// What the contract says of a method: the first sentence, and all of it.
@@ -154,12 +183,43 @@ fn held(kind: &Kind) -> Option<String> {
     }
 }
 
-fn of_message(message: &MessageDescriptor, left_out: &[&str], reference: &str) -> Value {
+fn name_of_changes(message: &MessageDescriptor) -> String {
+    format!("{}Changes", name_of(message.full_name()))
+}
+
+/// The message whose fields a request with an update mask changes.
+fn changed(message: &MessageDescriptor) -> Option<MessageDescriptor> {
+    let is_mask = |field: &FieldDescriptor| matches!(field.kind(), Kind::Message(inner) if inner.full_name() == "google.protobuf.FieldMask");
+    message.fields().find(is_mask)?;
+    message.fields().find_map(|field| match field.kind() {
+        Kind::Message(inner) if NAMES.contains_key(inner.full_name()) => Some(inner),
+        _ => None,
+    })
+}
+
+/// The schema of the message in a field.
+fn of_held(field: &FieldDescriptor, message: &MessageDescriptor, reference: &str) -> Value {
+    let parent = field.parent_message();
+    if changed(parent).as_ref() != Some(message) {
+        return refer(message.full_name(), reference);
+    }
+    if METHODS.iter().any(|method| method.input == parent.full_name()) {
+        // Which one it is stands in the path, or there is only one.
+        return json!({ "$ref": format!("{reference}{}", name_of_changes(message)) });
+    }
+    of_message(message, &[], Sent::NamedChanges, reference)
+}
+
+fn of_message(message: &MessageDescriptor, left_out: &[&str], sent: Sent, reference: &str) -> Value {
     let fields: Vec<_> = message.fields().filter(|field| !left_out.contains(&field.name())).collect();
     let properties =
-        Map::from_iter(fields.iter().map(|field| (field.json_name().to_owned(), of_field(field, reference))));
-    let required: Vec<_> =
-        fields.iter().filter(|field| behaves(field, REQUIRED)).map(|field| field.json_name().to_owned()).collect();
+        Map::from_iter(fields.iter().map(|field| (field.json_name().to_owned(), of_field(field, sent, reference))));
+    let is_required = |field: &&FieldDescriptor| match sent {
+        Sent::Whole => behaves(field, REQUIRED),
+        Sent::Changes => false,
+        Sent::NamedChanges => field.name() == "id",
+    };
+    let required: Vec<_> = fields.iter().filter(is_required).map(|field| field.json_name().to_owned()).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     let description = comment(message.parent_file().name(), message.path());
     let Some(object) = schema.as_object_mut() else { return schema };
@@ -169,20 +229,19 @@ fn of_message(message: &MessageDescriptor, left_out: &[&str], reference: &str) -
     if !required.is_empty() {
         object.insert("required".to_owned(), required.into());
     }
-    // Of the fields of a oneof at most one is given.
-    let mut pairs = Vec::new();
     for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
         let names: Vec<_> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
-        for (at, first) in names.iter().enumerate() {
-            pairs.extend(
-                names.iter().skip(at + 1).map(
-                    |other| json!({ "not": { "required": [first, other], "properties": { first: {}, other: {} } } }),
-                ),
-            );
+        if oneof_is_required(&oneof) {
+            // Exactly one of them is given.
+            object.insert("oneOf".to_owned(), names.iter().map(|name| json!({ "required": [name] })).collect());
+            continue;
         }
-    }
-    if !pairs.is_empty() {
-        object.insert("allOf".to_owned(), pairs.into());
+        // At most one of them is given.
+        let pairs = names.iter().enumerate().flat_map(|(at, first)| {
+            let not = |other: &String| json!({ "not": { "required": [first, other], "properties": { first: {}, other: {} } } });
+            names.iter().skip(at + 1).map(not).collect::<Vec<_>>()
+        });
+        object.insert("allOf".to_owned(), pairs.collect());
     }
     schema
 }
@@ -192,131 +251,16 @@ fn of_enum(values: &EnumDescriptor) -> Value {
     json!({ "type": "string", "enum": names, "description": comment(values.parent_file().name(), values.path()) })
 }
 
-fn of_field(field: &FieldDescriptor, reference: &str) -> Value {
-    let rules = rules(field);
-    let mut schema = if field.is_list() {
-        let repeated = sub(rules.as_ref(), "repeated");
-        let items = repeated.as_ref().and_then(|rules| sub(Some(rules), "items"));
-        let mut list = json!({ "type": "array", "items": of_kind(&field.kind(), items.as_ref(), reference) });
-        for (rule, word) in [("min_items", "minItems"), ("max_items", "maxItems"), ("unique", "uniqueItems")] {
-            if let Some(value) = setting(repeated.as_ref(), rule) {
-                list[word] = value;
-            }
-        }
-        list
-    } else {
-        of_kind(&field.kind(), rules.as_ref(), reference)
-    };
-    let description = comment(field.parent_message().parent_file().name(), field.path());
-    if !description.is_empty() {
-        schema["description"] = description.into();
-    }
-    if behaves(field, OUTPUT_ONLY) {
-        schema["readOnly"] = true.into();
-    }
-    schema
-}
-
-fn of_kind(kind: &Kind, rules: Option<&DynamicMessage>, reference: &str) -> Value {
-    match kind {
-        Kind::Bool => json!({ "type": "boolean" }),
-        Kind::String => of_string(sub(rules, "string").as_ref()),
-        Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64" }),
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => of_number("int32", sub(rules, "int32").as_ref()),
-        Kind::Uint32 | Kind::Fixed32 => {
-            json!({ "type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX })
-        }
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => json!({ "type": "string", "format": "int64" }),
-        Kind::Uint64 | Kind::Fixed64 => json!({ "type": "string", "format": "uint64" }),
-        Kind::Double | Kind::Float => json!({ "type": "number" }),
-        Kind::Enum(values) => refer(values.full_name(), reference),
-        Kind::Message(message) => text(message).unwrap_or_else(|| match message.full_name() {
-            "google.protobuf.Struct" => json!({ "type": "object" }),
-            "google.protobuf.Value" => json!({}),
-            name => refer(name, reference),
-        }),
-    }
-}
-
-/// Messages that are one text in JSON.
-fn text(message: &MessageDescriptor) -> Option<Value> {
-    match message.full_name() {
-        "google.protobuf.Timestamp" => {
-            Some(json!({ "type": "string", "format": "date-time", "examples": ["2026-11-22T23:59:59Z"] }))
-        }
-        "google.protobuf.Duration" => {
-            Some(json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["900s"] }))
-        }
-        "google.protobuf.FieldMask" => Some(json!({ "type": "string", "examples": ["title,dueTime"] })),
-        _ => None,
-    }
-}
-
-fn of_string(rules: Option<&DynamicMessage>) -> Value {
-    let mut schema = json!({ "type": "string" });
-    for (rule, word) in [("min_len", "minLength"), ("max_len", "maxLength")] {
-        if let Some(value) = setting(rules, rule) {
-            schema[word] = value;
-        }
-    }
-    if let Some(Value::String(pattern)) = setting(rules, "pattern") {
-        if pattern.contains("[0-9a-f]{8}-") {
-            schema["examples"] = json!(["01890000-0000-7000-8000-000000000001"]);
-        }
-        schema["pattern"] = ecma(&pattern).into();
-    }
-    schema
-}
-
-fn of_number(format: &str, rules: Option<&DynamicMessage>) -> Value {
-    let mut schema = json!({ "type": "integer", "format": format, "minimum": i32::MIN, "maximum": i32::MAX });
-    for (rule, word) in [("gte", "minimum"), ("lte", "maximum")] {
-        if let Some(value) = setting(rules, rule) {
-            schema[word] = value;
-        }
-    }
-    schema
-}
-
-/// A pattern in the words of ECMA 262, which JSON Schema asks for: code points of four digits, no classes by name.
-fn ecma(pattern: &str) -> String {
-    let mut spelled = pattern.replace(r"\p{Cc}", r"\u0000-\u001F\u007F-\u009F");
-    while let Some(start) = spelled.find(r"\x{") {
-        let Some(length) = spelled[start..].find('}') else { break };
-        let digits = &spelled[start + 3..start + length];
-        let replacement = format!(r"\u{digits:0>4}");
-        spelled.replace_range(start..=start + length, &replacement);
-    }
-    spelled
-}
-
-fn rules(field: &FieldDescriptor) -> Option<DynamicMessage> {
-    let extension = POOL.get_extension_by_name("buf.validate.field")?;
-    let options = field.options();
-    options.has_extension(&extension).then(|| options.get_extension(&extension).as_message().cloned()).flatten()
-}
-
-fn sub(rules: Option<&DynamicMessage>, name: &str) -> Option<DynamicMessage> {
-    let rules = rules.filter(|rules| rules.has_field_by_name(name))?;
-    rules.get_field_by_name(name)?.as_message().cloned()
-}
-
-fn setting(rules: Option<&DynamicMessage>, name: &str) -> Option<Value> {
-    let rules = rules.filter(|rules| rules.has_field_by_name(name))?;
-    match rules.get_field_by_name(name)?.into_owned() {
-        Reflected::Bool(value) => Some(value.into()),
-        Reflected::I32(value) => Some(value.into()),
-        Reflected::U64(value) => Some(value.into()),
-        Reflected::String(value) => Some(value.into()),
-        _ => None,
-    }
+fn oneof_is_required(oneof: &OneofDescriptor) -> bool {
+    let rules = option("buf.validate.oneof", &oneof.options());
+    let required = rules.as_ref().and_then(|rules| rules.as_message()?.get_field_by_name("required")?.as_bool());
+    required.unwrap_or_default()
 }
 
 fn behaves(field: &FieldDescriptor, behaviour: i32) -> bool {
-    let Some(extension) = POOL.get_extension_by_name("google.api.field_behavior") else { return false };
-    let options = field.options();
-    let values = options.get_extension(&extension);
-    values.as_list().is_some_and(|values| values.iter().any(|value| value.as_enum_number() == Some(behaviour)))
+    let values = option("google.api.field_behavior", &field.options());
+    let values = values.as_ref().and_then(|values| values.as_list()).unwrap_or_default();
+    values.iter().any(|value| value.as_enum_number() == Some(behaviour))
 }
 
 fn comment(file: &str, path: &[i32]) -> String {
@@ -355,7 +299,8 @@ mod tests {
         assert_eq!((&labels["maxItems"], &labels["items"]["maxLength"]), (&json!(20), &json!(50)));
         assert_eq!(schemas["ListTasksRequest"]["properties"]["pageSize"]["minimum"], 0);
         assert_eq!(schemas["GetTaskRequest"]["required"], json!(["taskId"]));
-        assert_eq!(schemas["UndoChangesRequest"]["allOf"][0]["not"]["required"], json!(["turnId", "range"]));
+        assert_eq!(schemas["UndoChangesRequest"]["oneOf"][0]["required"], json!(["turnId"]));
+        assert_eq!(schemas["WatchTasksResponse"]["allOf"][0]["not"]["required"], json!(["change", "handover"]));
     }
 
     #[test]
@@ -370,8 +315,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_to_change_something_needs_nothing_but_an_id_where_no_path_names_it() {
+        let schemas = all();
+        let changes = &schemas["TaskChanges"];
+        assert_eq!((&changes["required"], &changes["properties"]["id"]["readOnly"]), (&Value::Null, &json!(true)));
+        let pattern = |schema: &Value| schema["properties"]["title"]["pattern"].as_str().unwrap().to_owned();
+        assert!(pattern(changes).ends_with(")?$") && !pattern(&schemas["Task"]).ends_with(")?$"));
+        assert_eq!(schemas["UpdateTaskRequest"]["properties"]["task"]["$ref"], "#/x/TaskChanges");
+        let named = &schemas["TaskUpdate"]["properties"]["task"];
+        assert_eq!((&named["required"], &named["properties"]["id"]["readOnly"]), (&json!(["id"]), &Value::Null));
+        let mask = schemas["UpdateConversationRequest"]["properties"]["updateMask"]["pattern"].as_str().unwrap();
+        assert_eq!(mask, "^((title)(,(title))*)?$");
+        assert!(schemas["UpdateTaskRequest"]["properties"]["updateMask"].to_string().contains("|dueTime|"));
+    }
+
+    #[test]
+    fn what_only_a_service_checks_is_said_by_the_contract() {
+        let schemas = all();
+        for (message, field, format) in [
+            ("SignUpRequest", "email", "email"),
+            ("SignUpRequest", "timeZone", "time-zone"),
+            ("ListTasksRequest", "pageToken", "page-token"),
+            ("WatchTasksRequest", "cursor", "cursor"),
+        ] {
+            assert_eq!(schemas[message]["properties"][field]["format"], format, "{message}.{field}");
+        }
+        assert_eq!(schemas["Task"]["properties"]["title"]["examples"], json!(["Buy milk"]));
+        assert_eq!(schemas["Task"]["properties"]["labels"]["examples"], json!([["home"]]));
+        assert!(schemas["ListTasksRequest"]["properties"]["orderBy"]["pattern"].to_string().contains("due_time"));
+    }
+
+    #[test]
     fn patterns_are_those_of_ecma() {
-        assert_eq!(ecma(r"^[^\p{Cc}\x{2028}\x{9F}\x7F]*$"), r"^[^\u0000-\u001F\u007F-\u009F\u2028\u009F\x7F]*$");
         for (name, schema) in all() {
             let text = schema.to_string();
             assert!(!text.contains(r"\\p{") && !text.contains(r"\\x{"), "{name}");

@@ -15,7 +15,7 @@ pub struct Violation {
     /// The field's path as the JSON face spells it, `task.dueTime` or `requests[3].title`.
     pub field: String,
     /// A stable reason: `REQUIRED`, `TOO_SHORT`, `TOO_LONG`, `TOO_MANY`, `DUPLICATE`, `OUT_OF_RANGE`,
-    /// `INVALID_FORMAT`, `UNKNOWN_VALUE`, `UNKNOWN_FIELD` or `READ_ONLY`; of passwords also `TOO_COMMON`
+    /// `INVALID_FORMAT`, `UNKNOWN_VALUE`, `UNKNOWN_FIELD`, `READ_ONLY` or `CONFLICT`; of passwords also `TOO_COMMON`
     /// or `SAME_AS_EMAIL`.
     pub reason: &'static str,
     /// What to change, in a few words.
@@ -80,6 +80,12 @@ fn report(out: &mut Vec<Violation>, at: &At<'_>, reason: &'static str, descripti
 fn required(present: bool, name: &'static str, at: &At<'_>, out: &mut Vec<Violation>) {
     if !present {
         report(out, &At::Field(at, name), "REQUIRED", "must be set".to_owned());
+    }
+}
+
+fn one_of(present: bool, names: &[&'static str], at: &At<'_>, out: &mut Vec<Violation>) {
+    if let (false, Some(first)) = (present, names.first()) {
+        report(out, &At::Field(at, first), "REQUIRED", format!("{} must be set", names.join(" or ")));
     }
 }
 

@@ -6,6 +6,7 @@ mod apart;
 mod connect;
 mod cors;
 mod faces;
+mod fuzz;
 mod headers;
 mod limits;
 mod paths;

@@ -215,10 +215,12 @@ async fn versions_and_keys_may_stand_in_headers() {
     assert_eq!(got::<UpdateTaskRequest>(&world).1.task.unwrap().etag, "1f");
 
     let refused = (400, "INVALID_FIELDS".to_owned(), "If-Match".to_owned());
-    for text in ["1f", "W/\"1f\"", "\"1f\", \"20\""] {
+    for text in ["1f", "W/\"1f\"", "\"1f\", \"20\"", "\"\"", ""] {
         let answer = call(&world, "DELETE", &format!("/v1/tasks/{ID}"), &[("if-match", text)], "").await;
         assert_eq!(refusal(&answer), refused, "{text}");
     }
+    let two = call(&world, "PATCH", &format!("/v1/tasks/{ID}"), &headers, r#"{"title":"x","etag":"20"}"#).await;
+    assert_eq!(refusal(&two), refused, "two versions are not guessed between");
     let made = call(&world, "POST", "/v1/tasks", &headers, r#"{"title":"x"}"#).await;
     assert_eq!(refusal(&made), refused, "what is not there has no version");
     call(&world, "DELETE", &format!("/v1/tasks/{ID}"), &[("idempotency-key", "\"k2\"")], "").await;

@@ -3,11 +3,12 @@
 //!
 //! Comments, limits and paths are the contracts' own. Nothing is fetched from elsewhere.
 
+mod operation;
+
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use errand_proto::{
-    POOL,
-    contract::{Access, HttpRule, METHODS, Method, RateClass},
+    contract::{METHODS, Method},
     schema,
 };
 use http::{
@@ -17,6 +18,8 @@ use http::{
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
 use tonic::body::Body;
+
+use operation::{operation, tag, template};
 
 const HERE: &str = "#/components/schemas/";
 
@@ -71,7 +74,8 @@ pub fn document() -> Value {
             path[rule.verb.to_ascii_lowercase()] = operation(method, rule, place);
         }
     }
-    let responses = REFUSALS.iter().map(|(status, description)| (format!("Refused{status}"), refused(description)));
+    let responses =
+        REFUSALS.iter().map(|(status, description)| (format!("Refused{status}"), refused(status, description)));
     let responses = Map::from_iter(responses);
     let offered = METHODS.iter().filter(|method| !method.http.is_empty());
     let mut schemas = schema::schemas(offered.flat_map(|method| [method.input, method.output]), HERE);
@@ -125,134 +129,17 @@ fn spoken_of(schemas: &Map<String, Value>, text: &str) -> BTreeSet<String> {
     names
 }
 
-/// The path of a rule; a field of a field is one word, so that two rules of one path are told as one.
-fn template(rule: &HttpRule) -> String {
-    variables(rule).iter().fold(rule.path.to_owned(), |path, name| path.replace(name, &name.replace('.', "_")))
-}
-
-/// The word for a service: `task` for `errand.task.v1.TaskService`.
-fn tag(method: &Method) -> &'static str {
-    method.service.split('.').nth(1).unwrap_or(method.service)
-}
-
-fn operation(method: &'static Method, rule: &'static HttpRule, place: usize) -> Value {
-    let (summary, description) = POOL
-        .get_service_by_name(method.service)
-        .and_then(|service| service.methods().find(|one| one.name() == method.name))
-        .map(|descriptor| schema::comment_of(&descriptor))
-        .unwrap_or_default();
-    let name = if place == 0 { method.name.to_owned() } else { format!("{}{}", method.name, place + 1) };
-    let mut operation = json!({
-        "operationId": name,
-        "tags": [tag(method)],
-        "summary": summary,
-        "description": description,
-        "parameters": parameters(method, rule),
-        "responses": responses(method, rule),
-    });
-    if !rule.body.is_empty() {
-        operation["requestBody"] = body(method, rule);
-    }
-    operation["security"] = match method.access {
-        Access::Public => json!([]),
-        Access::User => json!([{ "bearer": [] }]),
+fn refused(status: &str, description: &str) -> Value {
+    let text = |description: &str| json!({ "schema": { "type": "string" }, "description": description });
+    let headers = match status {
+        "401" => json!({ "WWW-Authenticate": text("`Bearer`") }),
+        "405" => json!({ "Allow": text("The verbs that the path takes") }),
+        "429" | "503" => json!({ "Retry-After": text("After how many seconds to try again") }),
+        _ => json!({}),
     };
-    operation
-}
-
-/// The fields that the path of a rule fills.
-fn variables(rule: &HttpRule) -> Vec<&'static str> {
-    let pieces = rule.path.split('{').skip(1);
-    pieces.filter_map(|piece| piece.split_once('}')).map(|(name, _)| name).collect()
-}
-
-fn parameters(method: &Method, rule: &HttpRule) -> Vec<Value> {
-    let variables = variables(rule);
-    let mut parameters: Vec<_> = variables
-        .iter()
-        .map(|name| {
-            let mut schema = schema::field(method.input, name, HERE).unwrap_or_else(|| json!({ "type": "string" }));
-            // A segment that is there is not empty.
-            schema["minLength"] = 1.into();
-            if let Some(schema) = schema.as_object_mut() {
-                schema.remove("readOnly");
-            }
-            json!({ "name": name.replace('.', "_"), "in": "path", "required": true, "schema": schema })
-        })
-        .collect();
-    if rule.body != "*" {
-        for (name, required, schema) in schema::parameters(method.input, HERE) {
-            if !variables.iter().any(|variable| camel(variable) == name) && camel(rule.body) != name {
-                parameters.push(json!({ "name": name, "in": "query", "required": required, "schema": schema }));
-            }
-        }
-    }
-    if method.server_streaming && method.no_side_effects {
-        let description = "The `id` of the last event that was seen: the stream goes on after it.";
-        let schema = json!({ "type": "string" });
-        parameters
-            .push(json!({ "name": "Last-Event-ID", "in": "header", "description": description, "schema": schema }));
-    }
-    parameters
-}
-
-fn body(method: &Method, rule: &HttpRule) -> Value {
-    let schema = if rule.body == "*" {
-        match variables(rule).as_slice() {
-            [] => schema::refer(method.input, HERE),
-            variables => schema::without(method.input, variables, HERE),
-        }
-    } else {
-        schema::field(method.input, rule.body, HERE).unwrap_or_default()
-    };
-    // A body without a field that must be given may be left out.
-    let required = rule.body != "*" || schema::requires(method.input, &variables(rule));
-    json!({ "required": required, "content": { "application/json": { "schema": schema } } })
-}
-
-fn responses(method: &Method, rule: &HttpRule) -> Value {
-    let mut responses = Map::new();
-    if method.server_streaming {
-        responses.insert(
-            "200".to_owned(),
-            json!({
-                "description": "Server-sent events: each has the name of its case, its data is one message, its id the \
-                    place to go on from. An event `error` carries a Status and is the last.",
-                "content": { "text/event-stream": { "schema": { "type": "string" } } },
-                "x-message": schema::refer(method.output, HERE),
-            }),
-        );
-    } else {
-        let makes = method.name.starts_with("Create") && rule.verb == "POST";
-        let (status, description) = if makes { ("201", "Made; `Location` says where") } else { ("200", "Done") };
-        let content = json!({ "application/json": { "schema": schema::refer(method.output, HERE) } });
-        let mut response = json!({ "description": description, "content": content });
-        if makes {
-            let schema = json!({ "type": "string", "format": "uri-reference" });
-            response["headers"] = json!({ "Location": { "schema": schema } });
-        }
-        if makes {
-            // With `validateOnly` nothing is made.
-            responses
-                .insert("200".to_owned(), json!({ "description": "It could be made", "content": response["content"] }));
-        }
-        responses.insert(status.to_owned(), response);
-    }
-    let applies = |status: &str| match status {
-        "401" => method.access == Access::User || method.rate == RateClass::Credential,
-        "412" | "409" | "507" => !method.no_side_effects,
-        "413" | "415" => !rule.body.is_empty(),
-        _ => true,
-    };
-    for (status, _) in REFUSALS.iter().filter(|(status, _)| applies(status)) {
-        responses.insert((*status).to_owned(), json!({ "$ref": format!("#/components/responses/Refused{status}") }));
-    }
-    Value::Object(responses)
-}
-
-fn refused(description: &str) -> Value {
     json!({
         "description": description,
+        "headers": headers,
         "content": {
             "application/json": { "schema": { "$ref": format!("{HERE}Status") } },
             "application/problem+json": { "schema": { "$ref": format!("{HERE}Problem") } },
@@ -295,16 +182,6 @@ fn ours() -> Map<String, Value> {
     Map::from_iter(named.map(|(name, schema)| (name.to_owned(), schema)))
 }
 
-/// A field as JSON spells it.
-fn camel(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |spelled, word| {
-        let (initial, rest) = word.split_at(word.len().min(1));
-        format!("{spelled}{}{rest}", initial.to_ascii_uppercase())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,16 +206,34 @@ mod tests {
         let document = document();
         let operation = &document["paths"]["/v1/tasks/{task_id}"]["patch"];
         let names: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-        assert_eq!(names, ["task_id", "updateMask", "requestId", "validateOnly"]);
+        assert_eq!(names, ["task_id", "updateMask", "requestId", "validateOnly", "Idempotency-Key", "If-Match"]);
         assert_eq!(
             operation["requestBody"]["content"]["application/json"]["schema"]["$ref"],
-            "#/components/schemas/Task"
+            "#/components/schemas/TaskChanges"
         );
         let complete = &document["paths"]["/v1/tasks/{task_id}:complete"]["post"];
         let schema = &complete["requestBody"]["content"]["application/json"]["schema"];
         assert!(schema["properties"].get("taskId").is_none() && schema["properties"].get("etag").is_some());
-        assert_eq!(complete["parameters"].as_array().unwrap().len(), 1);
+        let names: Vec<_> = complete["parameters"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["task_id", "Idempotency-Key", "If-Match"]);
         assert_eq!(complete["requestBody"]["required"], false);
         assert_eq!(document["paths"]["/v1/tasks:batchDelete"]["post"]["requestBody"]["required"], true);
+    }
+    #[test]
+    fn an_answer_says_where_it_leads() {
+        let document = document();
+        let links = |path: &str, verb: &str, status: &str| {
+            let links = document["paths"][path][verb]["responses"][status]["links"].as_object().unwrap().clone();
+            links.into_iter().map(|(name, link)| (name, link["parameters"].clone())).collect::<Vec<_>>()
+        };
+        let of_task = |name: &str, pointer: &str| {
+            (name.to_owned(), json!({ "path.task_id": format!("$response.body#/{pointer}") }))
+        };
+        let made = links("/v1/tasks", "post", "201");
+        assert!(made.contains(&of_task("GetTask", "id")) && made.contains(&of_task("UndeleteTask", "id")), "{made:?}");
+        assert!(links("/v1/tasks", "get", "200").contains(&of_task("UpdateTask", "tasks/0/id")));
+        let said = links("/v1/messages:send", "post", "200");
+        let turn = ("CancelTurn".to_owned(), json!({ "path.turn_id": "$response.body#/turnId" }));
+        assert!(said.contains(&turn), "{said:?}");
     }
 }

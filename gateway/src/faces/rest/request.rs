@@ -66,12 +66,7 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
     if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?.map(unquoted)
         && binding.method.has_request_id
     {
-        // The same thing said twice is said once; two things are not guessed between.
-        let said = ["requestId", "request_id"].into_iter().filter_map(|name| request.get(name)?.as_str());
-        if said.into_iter().any(|said| !said.is_empty() && said != key) {
-            let violation = Violation::new("Idempotency-Key", "CONFLICT", "says another id than requestId");
-            return Err(status::invalid_fields(vec![violation]));
-        }
+        not_otherwise(request, "request_id", key, "Idempotency-Key")?;
         query::replace(input, request, "request_id", key).map_err(|error| named(error, "Idempotency-Key"))?;
     }
     if let Some(tag) = only(&asked.headers, &IF_MATCH)?
@@ -84,8 +79,13 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
             return Err(wrong("UNKNOWN_FIELD", "is not taken by this call"));
         }
         let tag = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|tag| !tag.contains('"'));
+        // An empty one would be no condition at all.
+        let tag = tag.filter(|tag| !tag.is_empty());
         let tag = tag.ok_or_else(|| wrong("INVALID_FORMAT", "must be one entity tag in double quotes, or *"))?;
         let path = if query::has(input, "etag") { "etag".to_owned() } else { format!("{body}.etag") };
+        let said =
+            if query::has(input, "etag") { Some(&*request) } else { request.get(body).and_then(Value::as_object) };
+        said.map_or(Ok(()), |said| not_otherwise(said, "etag", tag, "If-Match"))?;
         query::replace(input, request, &path, tag).map_err(|error| named(error, "If-Match"))?;
     }
     // A browser says none as long as it has seen none (HTML, section 9.2).
@@ -109,6 +109,17 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
     value
         .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
         .transpose()
+}
+
+/// The same thing said twice, in a header and in a field, is said once; two things are not guessed between.
+fn not_otherwise(said: &Map<String, Value>, name: &str, text: &str, header: &'static str) -> Result<(), Status> {
+    let camel = query::camel(name);
+    let mut others = [name, &camel].into_iter().filter_map(|name| said.get(name)?.as_str());
+    if others.any(|other| !other.is_empty() && other != text) {
+        let violation = Violation::new(header, "CONFLICT", format!("says another thing than {camel}"));
+        return Err(status::invalid_fields(vec![violation]));
+    }
+    Ok(())
 }
 
 /// A key in quotes, as the draft has it, is the key.

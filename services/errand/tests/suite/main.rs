@@ -14,6 +14,7 @@ mod demo;
 mod doors;
 mod forge;
 mod idempotency;
+mod identity;
 mod input;
 mod isolation;
 mod linear;
