@@ -101,7 +101,12 @@ fn handover(request: &Request<Body>) -> Option<Pin<Box<dyn Future<Output = ()> +
 
 /// What a service gets to see: HTTP/2, the path alone, and trailers asked for.
 fn prepare(mut request: Request<Body>) -> Request<Body> {
-    if let Ok(path) = request.uri().path().parse::<Uri>() {
+    // Without a query, as calls have none, this copies nothing.
+    let path = match std::mem::take(request.uri_mut()).into_parts().path_and_query {
+        Some(path) if path.query().is_none() => Some(Uri::from(path)),
+        path => path.and_then(|path| path.path().parse().ok()),
+    };
+    if let Some(path) = path {
         *request.uri_mut() = path;
     }
     *request.version_mut() = Version::HTTP_2;

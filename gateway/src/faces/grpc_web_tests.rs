@@ -141,3 +141,26 @@ proptest! {
         prop_assert_eq!(decoded(pieces(&text)).unwrap(), framed(frames(), false).concat());
     }
 }
+
+#[test]
+fn a_message_is_handed_on_where_it_lies_in_both_directions() {
+    let (asked, told) = (Bytes::from(message(b"asked")), Bytes::from(message(b"told")));
+    let (asked_at, told_at) = (asked.as_ptr().addr(), told.as_ptr().addr());
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let told = told.clone();
+        async move {
+            let frame = request.into_body().frame().await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap().as_ptr().addr(), asked_at);
+            let frames = vec![Frame::data(told), Frame::trailers(trailers(&[("grpc-status", "0")]))];
+            Ok::<_, errand_chassis::upstream::Unreached>(Response::new(body(frames)))
+        }
+    });
+    run(async {
+        let request =
+            Request::post("/errand.task.v1.TaskService/GetTask").body(body(vec![Frame::data(asked)])).unwrap();
+        let answer = Answer { content_type: "application/grpc-web", text: false };
+        let mut response = call(Upstream::new(service), request, false, answer).await.unwrap();
+        let frame = response.body_mut().frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap().as_ptr().addr(), told_at);
+    });
+}

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use errand_proto::contract::Method;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    uri::{Parts, PathAndQuery, Scheme},
+};
 use hyper::client::conn::TrySendError;
 use tokio::time::timeout_at;
 use tonic::{Code, Status, body::Body};
@@ -208,10 +211,11 @@ impl Remote {
         let mut request = Request::new(sent);
         *request.method_mut() = http::Method::POST;
         *request.version_mut() = Version::HTTP_2;
-        let scheme = if self.is_secure { "https" } else { "http" };
-        let uri = Uri::builder().scheme(scheme).authority(load.site().found.authority.as_str());
-        *request.uri_mut() =
-            uri.path_and_query(call.path.clone()).build().map_err(|error| Failed::For(Error::internal(&error)))?;
+        // Put together of parts that were read before.
+        let mut uri = Parts::from(Uri::from(call.path.clone()));
+        uri.scheme = Some(if self.is_secure { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Some(load.site().found.authority.clone());
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|error| Failed::For(Error::internal(&error)))?;
         *request.headers_mut() = call.headers.clone();
         if let Some(deadline) = call.deadline {
             if deadline.remaining().is_zero() {

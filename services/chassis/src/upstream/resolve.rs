@@ -2,6 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::uri::Authority;
 use tokio::{net::lookup_host, time::timeout};
 
 use crate::target::{Target, Targets};
@@ -46,7 +47,7 @@ pub(super) struct Found {
     /// What the peer's certificate has to be for.
     pub(super) host: String,
     /// `host:port`, as the peer is told whom we mean.
-    pub(super) authority: String,
+    pub(super) authority: Authority,
 }
 
 /// Finds the places of targets, and remembers where they were when nobody answers.
@@ -89,12 +90,13 @@ impl Finder {
 async fn places(target: &Target, resolver: &dyn Resolve) -> io::Result<Vec<Found>> {
     match target {
         Target::Unix(path) => {
-            let (host, authority) = ("localhost".to_owned(), "localhost".to_owned());
+            let (host, authority) = ("localhost".to_owned(), Authority::from_static("localhost"));
             Ok(vec![Found { place: Place::Unix(path.clone()), host, authority }])
         }
         Target::Host { host, port } => {
+            let authority: Authority = target.to_string().parse().map_err(io::Error::other)?;
             let found =
-                |address| Found { place: Place::Tcp(address), host: host.clone(), authority: target.to_string() };
+                |address| Found { place: Place::Tcp(address), host: host.clone(), authority: authority.clone() };
             if let Ok(address) = host.parse() {
                 return Ok(vec![found(SocketAddr::new(address, *port))]);
             }
