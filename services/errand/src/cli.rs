@@ -77,6 +77,8 @@ enum Command {
     },
     /// Print the OpenAPI 3.1 document of the REST interface
     Openapi,
+    /// Print the descriptor set of the contracts (a google.protobuf.FileDescriptorSet), for Envoy and other programs
+    Descriptors,
     /// The version
     Version {
         /// As JSON
@@ -341,6 +343,7 @@ impl Cli {
         match command {
             Command::Version { json } => return commands::version::run(json),
             Command::Openapi => return commands::openapi::run(),
+            Command::Descriptors => return commands::descriptors::run(),
             _ => {}
         }
         let config = Config::load(environment, self.settings.into_flags()).map_err(|faults| refused(&faults))?;
@@ -357,6 +360,7 @@ impl Cli {
             Command::Config { action: Configuration::Check } => commands::config::check(),
             Command::Healthcheck { target } => commands::healthcheck::run(&config, &target),
             Command::Openapi => commands::openapi::run(),
+            Command::Descriptors => commands::descriptors::run(),
             Command::Version { json } => commands::version::run(json),
         }
     }

@@ -11,6 +11,12 @@ pub(crate) fn say(text: impl fmt::Display) {
     _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Writes data that is no text to stdout.
+pub(crate) fn emit(data: &[u8]) {
+    let mut out = io::stdout().lock();
+    _ = out.write_all(data).and_then(|()| out.flush());
+}
+
 /// Tells the person at stderr why the command failed.
 pub(crate) fn complain(message: &str) {
     _ = writeln!(io::stderr().lock(), "errand: {message}");

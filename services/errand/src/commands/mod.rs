@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod copy;
+pub(crate) mod descriptors;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
