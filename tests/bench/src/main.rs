@@ -1,11 +1,14 @@
 //! `cargo run --release -p errand-bench`: requests per second and server CPU per request of the
 //! real binary, beside a bare tonic echo under the same load in the same run.
 //!
+//! With the argument `edge` only the doors of gRPC-Web are measured: the gateway beside Envoy.
+//!
 //! CPU is what the kernel accounted to the server's process, so it does not depend on how busy the
 //! load generator or the machine is; it is read as a ratio to the echo's.
 #![expect(clippy::print_stdout, reason = "a report is its output")]
 
 mod echo;
+mod edge;
 mod watchers;
 
 use std::{
@@ -24,6 +27,7 @@ use errand_proto::{
     auth::{SignUpRequest, auth_service_client::AuthServiceClient},
     task::{CreateTaskRequest, GetTaskRequest, ListTasksRequest, Task, task_service_client::TaskServiceClient},
 };
+use tokio::task::JoinHandle;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -51,6 +55,13 @@ enum Call {
     List,
 }
 
+/// What workers call by: how many calls were made, and whether it is over.
+#[derive(Clone, Default)]
+struct Pace {
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
 struct Figures {
     per_second: f64,
     cpu_micros: f64,
@@ -64,50 +75,69 @@ async fn main() -> Result<()> {
             echo::serve(([127, 0, 0, 1], 0).into(), |address| println!("listening on http://{address}")).await?;
             Ok(())
         }
+        // The doors alone.
+        Some("edge") => doors(Duration::from_secs(5)).await,
         Some(seconds) => run(Duration::from_secs(seconds.parse()?)).await,
         None => run(Duration::from_secs(5)).await,
     }
 }
 
-async fn run(time: Duration) -> Result<()> {
-    let own = std::env::current_exe()?;
-    let echo = Server::start(Command::new(&own).arg("echo"))?;
-    let data = tempfile::tempdir()?;
-    let binary = binary(&own)?;
-    let errand = Server::start(
-        Command::new(binary)
-            .arg("serve")
-            .env("ERRAND_LISTEN", "127.0.0.1:0")
-            .env("ERRAND_DATA_DIR", data.path())
-            // One user calls as often as it goes: what is measured is the work, not the limit.
-            .env("ERRAND_USER_RATES", "off"),
-    )?;
+/// A server, an account on it and a task of it.
+struct Stage {
+    binary: PathBuf,
+    errand: Server,
+    channels: Vec<Channel>,
+    token: MetadataValue<Ascii>,
+    task: String,
+    _data: tempfile::TempDir,
+}
 
-    let channels = connect(&errand.url).await?;
-    let sign_up = SignUpRequest {
-        email: "bench@example.com".to_owned(),
-        password: "a password of the bench".to_owned(),
-        ..SignUpRequest::default()
-    };
-    let answer = AuthServiceClient::new(channels[0].clone()).sign_up(sign_up).await?.into_inner();
-    let token = answer.credentials.map(|credentials| credentials.access_token).unwrap_or_default();
-    let token: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
-    let task = create(&mut TaskServiceClient::new(channels[0].clone()), &token).await?.id;
+impl Stage {
+    async fn set() -> Result<Self> {
+        let data = tempfile::tempdir()?;
+        let binary = binary(&std::env::current_exe()?)?;
+        let mut command = Command::new(&binary);
+        command.arg("serve").env("ERRAND_LISTEN", "127.0.0.1:0").env("ERRAND_DATA_DIR", data.path());
+        let errand = Server::start(&mut command)?;
+        let channels = connect(&errand.url).await?;
+        let sign_up = SignUpRequest {
+            email: "bench@example.com".to_owned(),
+            password: "a password of the bench".to_owned(),
+            ..SignUpRequest::default()
+        };
+        let answer = AuthServiceClient::new(channels[0].clone()).sign_up(sign_up).await?.into_inner();
+        let token = answer.credentials.map(|credentials| credentials.access_token).unwrap_or_default();
+        let token: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+        let task = create(&mut TaskServiceClient::new(channels[0].clone()), &token).await?.id;
+        Ok(Self { binary, errand, channels, token, task, _data: data })
+    }
+}
+
+async fn doors(time: Duration) -> Result<()> {
+    let stage = Stage::set().await?;
+    edge::run(&stage, time).await
+}
+
+async fn run(time: Duration) -> Result<()> {
+    let echo = Server::start(Command::new(std::env::current_exe()?).arg("echo"))?;
+    let stage = Stage::set().await?;
+    let Stage { errand, channels, token, task, .. } = &stage;
 
     let none = MetadataValue::from_static("none");
-    let limit = load(&echo, &connect(&echo.url).await?, Call::Get, &none, &task, time).await?;
+    let limit = load(&echo, &connect(&echo.url).await?, Call::Get, &none, task, time).await?;
     println!("{:<12} {:>12} {:>18} {:>10}", "call", "requests/s", "server CPU us/call", "of echo");
     print("echo", &limit, &limit);
     for (name, call) in [("GetTask", Call::Get), ("ListTasks 20", Call::List), ("CreateTask", Call::Create)] {
         if matches!(call, Call::List) {
             for _ in 0..20 {
-                create(&mut TaskServiceClient::new(channels[0].clone()), &token).await?;
+                create(&mut TaskServiceClient::new(channels[0].clone()), token).await?;
             }
         }
-        let figures = load(&errand, &channels, call, &token, &task, time).await?;
+        let figures = load(errand, channels, call, token, task, time).await?;
         print(name, &figures, &limit);
     }
-    watchers::run(&errand, &token).await
+    edge::run(&stage, time).await?;
+    watchers::run(errand, token).await
 }
 
 fn print(name: &str, figures: &Figures, limit: &Figures) {
@@ -157,41 +187,61 @@ async fn load(
     task: &str,
     time: Duration,
 ) -> Result<Figures> {
-    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let workers: Vec<_> = (0..IN_FLIGHT)
-        .map(|number| {
-            let mut client = TaskServiceClient::new(channels[number % channels.len()].clone());
-            let (done, stop, token, task) = (done.clone(), stop.clone(), token.clone(), task.to_owned());
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    match call {
-                        Call::Create => drop(create(&mut client, &token).await?),
-                        Call::Get => {
-                            drop(client.get_task(with(GetTaskRequest { task_id: task.clone() }, &token)).await?);
-                        }
-                        Call::List => {
-                            let request = ListTasksRequest { page_size: 20, ..ListTasksRequest::default() };
-                            drop(client.list_tasks(with(request, &token)).await?);
-                        }
+    let pace = Pace::default();
+    let workers = (0..IN_FLIGHT).map(|number| {
+        let mut client = TaskServiceClient::new(channels[number % channels.len()].clone());
+        let (pace, token, task) = (pace.clone(), token.clone(), task.to_owned());
+        tokio::spawn(async move {
+            while pace.goes_on() {
+                match call {
+                    Call::Create => drop(create(&mut client, &token).await?),
+                    Call::Get => {
+                        drop(client.get_task(with(GetTaskRequest { task_id: task.clone() }, &token)).await?);
                     }
-                    done.fetch_add(1, Ordering::Relaxed);
+                    Call::List => {
+                        let request = ListTasksRequest { page_size: 20, ..ListTasksRequest::default() };
+                        drop(client.list_tasks(with(request, &token)).await?);
+                    }
                 }
-                Ok::<_, Status>(())
-            })
+                pace.count();
+            }
+            Ok::<_, Status>(())
         })
-        .collect();
-    // A second to warm up, then the measured time.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let (began, calls, cpu) = (Instant::now(), done.load(Ordering::Relaxed), server.cpu()?);
-    tokio::time::sleep(time).await;
-    let (took, calls, cpu) = (began.elapsed(), done.load(Ordering::Relaxed) - calls, server.cpu()? - cpu);
-    stop.store(true, Ordering::Relaxed);
-    for worker in workers {
-        worker.await??;
+    });
+    pace.measure(server, workers.collect(), time).await
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Whether there is another call to make.
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
     }
-    #[expect(clippy::cast_precision_loss, reason = "a count of calls is far below 2^52")]
-    let calls = calls.max(1) as f64;
-    Ok(Figures { per_second: calls / took.as_secs_f64(), cpu_micros: cpu * 1e6 / calls })
+
+    fn count(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What the calls of these workers cost a server, after a second to warm up.
+    async fn measure<E: Error + 'static>(
+        &self,
+        server: &Server,
+        workers: Vec<JoinHandle<std::result::Result<(), E>>>,
+        time: Duration,
+    ) -> Result<Figures> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (began, calls, cpu) = (Instant::now(), self.done.load(Ordering::Relaxed), server.cpu()?);
+        tokio::time::sleep(time).await;
+        let (took, calls, cpu) = (began.elapsed(), self.done.load(Ordering::Relaxed) - calls, server.cpu()? - cpu);
+        self.stop.store(true, Ordering::Relaxed);
+        for worker in workers {
+            worker.await??;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a count of calls is far below 2^52")]
+        let calls = calls.max(1) as f64;
+        Ok(Figures { per_second: calls / took.as_secs_f64(), cpu_micros: cpu * 1e6 / calls })
+    }
 }
 
 // === impl Server ===
@@ -199,6 +249,10 @@ async fn load(
 impl Server {
     /// Starts a program that says where it listens.
     fn start(command: &mut Command) -> Result<Self> {
+        // What is meant for the bench is no setting of the server.
+        command.env_remove("ERRAND_BIN").env_remove("ERRAND_ENVOY");
+        // One user calls as often as it goes: what is measured is the work, not the limit.
+        command.env("ERRAND_USER_RATES", "off").env("ERRAND_ADDRESS_RATES", "off");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let url = loop {
