@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
-import { contracts, start } from "./server.js";
+import { contracts, envoy, start } from "./server.js";
 import { tell } from "./tell.js";
 
 const FLAGS = [
@@ -26,6 +26,7 @@ const FLAGS = [
 
 let pages;
 let server;
+let proxy;
 let profile;
 let browser;
 
@@ -35,7 +36,9 @@ before(async () => {
     "/page.js": ["text/javascript", await bundle("page.js")],
     "/contracts.binpb": ["application/octet-stream", await contracts()],
   });
-  server = await start("--allowed-origins", origin("app"));
+  // All of these days begin at one address.
+  server = await start("--allowed-origins", origin("app"), "--sign-ups-per-address", "1000");
+  if (process.env.ERRAND_ENVOY) proxy = await envoy(server.address, origin("app"));
   profile = await mkdtemp(join(tmpdir(), "errand-chromium-"));
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
   browser = await chromium.launchPersistentContext(profile, {
@@ -48,15 +51,26 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
+  await proxy?.stop();
   await server?.stop();
   pages?.close();
   if (profile) await rm(profile, { recursive: true, force: true });
 });
 
-for (const client of ["connect-web", "grpc-web in text format", "grpc-web in binary format"]) {
-  test(`${client} in Chromium`, async (t) => {
+const GRPC_WEB = ["connect-web", "grpc-web in text format", "grpc-web in binary format"];
+const DOORS = { "": () => server, " through Envoy": () => proxy };
+const TOLD = [
+  ...[...GRPC_WEB, "REST with server-sent events"].map((client) => [client, ""]),
+  ...GRPC_WEB.map((client) => [client, " through Envoy"]),
+];
+
+for (const [client, door] of TOLD) {
+  const skip = door !== "" && !process.env.ERRAND_ENVOY ? "there is no Envoy here" : false;
+
+  test(`${client} in Chromium${door}`, { skip }, async (t) => {
     const page = await open("app");
-    const steps = await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, server.address]);
+    const { address } = DOORS[door]();
+    const steps = await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, address]);
     await tell(
       t,
       steps.map((step, at) => ({ ...step, run: () => page.evaluate((at) => globalThis.step(at), at) })),
@@ -64,13 +78,14 @@ for (const client of ["connect-web", "grpc-web in text format", "grpc-web in bin
     await page.close();
   });
 
-  test(`${client} is kept from the server in a page that is not allowed`, async () => {
+  test(`${client} is kept from the server${door} in a page that is not allowed`, { skip }, async () => {
+    const { address } = DOORS[door]();
     const answers = {};
     const said = [];
     for (const name of ["app", "other"]) {
       const page = await open(name);
       page.on("console", (message) => said.push(message.text()));
-      await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, server.address]);
+      await page.evaluate(([client, server]) => globalThis.begin(client, server), [client, address]);
       answers[name] = await page.evaluate(() => globalThis.probe());
       await page.close();
     }

@@ -3,6 +3,7 @@
 import { after, before, test } from "node:test";
 import { ConnectWeb } from "./connect_web.js";
 import { GrpcWeb } from "./grpc_web.js";
+import { Rest } from "./rest.js";
 import { contracts, start } from "./server.js";
 import { story } from "./story.js";
 import { tell } from "./tell.js";
@@ -25,3 +26,7 @@ for (const format of ["text", "binary"]) {
     await tell(t, story(new GrpcWeb(server.address, await contracts(), format)));
   });
 }
+
+test("REST with server-sent events in Node", async (t) => {
+  await tell(t, story(new Rest(server.address, await contracts())));
+});

@@ -2,6 +2,7 @@
 
 import { ConnectWeb } from "./connect_web.js";
 import { GrpcWeb } from "./grpc_web.js";
+import { Rest } from "./rest.js";
 import { story } from "./story.js";
 
 const fetched = await fetch("/contracts.binpb");
@@ -11,6 +12,7 @@ const clients = {
   "connect-web": (server) => new ConnectWeb(server, contracts),
   "grpc-web in text format": (server) => new GrpcWeb(server, contracts, "text"),
   "grpc-web in binary format": (server) => new GrpcWeb(server, contracts, "binary"),
+  "REST with server-sent events": (server) => new Rest(server, contracts),
 };
 
 let client;

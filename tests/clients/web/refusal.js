@@ -21,6 +21,8 @@ const CODES = [
   "UNAUTHENTICATED",
 ];
 
+export const DEADLINE_EXCEEDED = CODES.indexOf("DEADLINE_EXCEEDED");
+
 export class Refusal extends Error {
   /** `details` are [full type name, JSON] pairs; `requestId` is what the answer's headers said. */
   constructor(code, message, details, requestId) {

@@ -1,11 +1,12 @@
 // A running server for a suite: the real binary on a free port, with an empty data folder.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, open, rm } from "node:fs/promises";
+import { mkdtemp, readFile, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { equal, ok } from "node:assert/strict";
 import { PASSWORD } from "./story.js";
 
@@ -43,6 +44,42 @@ export async function start(...settings) {
       ok(!text.includes(PASSWORD), "a password was logged");
     },
   };
+}
+
+/** Starts Envoy with deploy/envoy in front of a server that has all roles at one address, for pages of this origin. */
+export async function envoy(address, origin) {
+  const folder = await mkdtemp(join(tmpdir(), "errand-envoy-"));
+  const [config, admin] = [join(folder, "envoy.yaml"), join(folder, "admin")];
+  await writeFile(join(folder, "errand.pb"), execFileSync(process.env.ERRAND_BIN, ["descriptors"]));
+  const port = new URL(address).port;
+  const text = (await readFile(new URL("../../../deploy/envoy/envoy.yaml", import.meta.url), "utf8"))
+    .replace(/port_value: (9901|8000)/g, "port_value: 0")
+    .replace(/port_value: (50051|50052|50053|8080)/g, `port_value: ${port}`)
+    .replace("proto_descriptor: deploy/envoy/", `proto_descriptor: ${folder}/`)
+    .replace(/safe_regex: { regex: 'http:.*' }/, `exact: "${origin}"`);
+  ok(text.includes(origin), "the configuration names the pages that may call");
+  await writeFile(config, text);
+  const flags = ["--config-path", config, "--admin-address-path", admin, "--use-dynamic-base-id", "--log-level", "error"];
+  const child = spawn(process.env.ERRAND_ENVOY, flags, { stdio: ["ignore", "inherit", "inherit"] });
+  const ended = once(child, "exit");
+  for (let tries = 0; tries < 500; tries += 1) {
+    await sleep(20);
+    if (child.exitCode !== null) break;
+    const ask = async (path) => (await fetch(`http://${await readFile(admin, "utf8")}${path}`)).text();
+    const healthy = await ask("/stats?filter=health_check.healthy").catch(() => "");
+    if ((healthy.match(/healthy: 1/g) ?? []).length < 3 || !(await ask("/ready")).startsWith("LIVE")) continue;
+    const [listener] = JSON.parse(await ask("/listeners?format=json")).listener_statuses;
+    return {
+      address: `http://127.0.0.1:${listener.local_address.socket_address.port_value}`,
+      async stop() {
+        child.kill("SIGTERM");
+        equal((await ended)[0], 0);
+        await rm(folder, { recursive: true });
+      },
+    };
+  }
+  child.kill("SIGKILL");
+  throw new Error("Envoy is not ready");
 }
 
 /** Reads what the server says at its start until it names its address. */
