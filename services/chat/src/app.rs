@@ -18,6 +18,8 @@ use crate::{
     domain::{
         conversation::Content,
         turn::{Ending, Event, Turn, ending},
+        undo,
+        usage::left_of_day,
     },
     error::Error,
     runner::{End, NoSlot, Runner, Running, Slot, Why},
@@ -48,6 +50,8 @@ pub(crate) struct App {
     clock: Arc<dyn Clock>,
     pages: PageTokens,
     drain: Drain,
+    /// How many tokens of the model a user may spend on a day.
+    budget: Option<u64>,
 }
 
 /// What a user says.
@@ -95,8 +99,9 @@ impl App {
         clock: Arc<dyn Clock>,
         pages: PageTokens,
         drain: Drain,
+        budget: Option<u64>,
     ) -> Self {
-        Self { store, runner, tools, clock, pages, drain }
+        Self { store, runner, tools, clock, pages, drain, budget }
     }
 
     /// Checks what a user would say, and changes nothing.
@@ -138,6 +143,8 @@ impl App {
                 content: content.clone(),
                 time_zone: time_zone.clone(),
                 lease: self.runner.lease(),
+                // What is no model's to read costs nothing.
+                budget: self.budget.filter(|_| after.is_none() && undo::wanted(content.as_str()).is_none()),
                 now: self.clock.now(),
             };
             match self.start(owner, voice, new, request.clone()).await? {
@@ -166,12 +173,13 @@ impl App {
         let slot = self.slot()?;
         let (store, runner, voice) = (self.store.clone(), self.runner.clone(), voice.clone());
         let begin = async move {
-            let (turn, place) = (new.id, new.place);
+            let (turn, place, left) = (new.id, new.place, left_of_day(new.now));
             let name = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
             Ok(match store.start_turn(owner, new, by_user(request)).await? {
                 Begun::New => Started::Running(turn, runner.wake(slot, owner, turn, voice)),
                 Begun::Replayed(turn) => Started::Replayed(turn),
                 Begun::Busy(turn) => Started::Busy(turn),
+                Begun::Spent => return Err(Error::BudgetSpent { left }),
                 Begun::Reused => return Err(Error::RequestReused(name)),
                 Begun::Erased => return Err(Error::Erased),
                 Begun::Moved => return Err(Error::ApprovalEnded),

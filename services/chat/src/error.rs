@@ -95,6 +95,12 @@ pub enum Error {
     /// The request id belongs to another request.
     #[error("the request id {0} was used before")]
     RequestReused(String),
+    /// The user has spent what may be spent on the model on this day.
+    #[error("the tokens of this day are spent")]
+    BudgetSpent {
+        /// How many seconds are left of it.
+        left: u64,
+    },
     /// As many turns are running as may run at once.
     #[error("too many turns are running")]
     Overloaded,
@@ -190,6 +196,12 @@ impl From<Error> for Outgoing {
             )
             .with("request_id", id)
             .violation(Violation::new("requestId", "DUPLICATE", "was used for another request")),
+            Error::BudgetSpent { left } => Outgoing::new(
+                Code::ResourceExhausted,
+                "TOKEN_BUDGET_SPENT",
+                "you have spent today's tokens of the language model; nothing was said, and the day ends at midnight UTC",
+            )
+            .retry_after(Duration::from_secs(left)),
             Error::Overloaded => Outgoing::new(
                 Code::ResourceExhausted,
                 "OVERLOADED",
@@ -321,6 +333,7 @@ mod tests {
             (failed(Fault::Busy), Code::ResourceExhausted, "MODEL_BUSY"),
             (Error::TokenRanOut(id), Code::Unauthenticated, "TOKEN_EXPIRED"),
             (Error::RequestReused("r".into()), Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
+            (Error::BudgetSpent { left: 5 }, Code::ResourceExhausted, "TOKEN_BUDGET_SPENT"),
             (Error::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Error::ShuttingDown, Code::Unavailable, "SHUTTING_DOWN"),
             (Error::Store(store::Error::Busy), Code::ResourceExhausted, "STORAGE_BUSY"),

@@ -66,6 +66,8 @@ pub struct Dependencies {
 pub struct Config {
     /// How many turns run at once at most; further ones are refused as OVERLOADED. Default 256.
     pub turns: u32,
+    /// How many tokens of the language model a user may spend on a day, in UTC. Default as many as they like.
+    pub tokens_a_day: Option<u64>,
 }
 
 /// The service, open.
@@ -98,7 +100,7 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
     };
     let tools = TaskTools::new(trace::calling(task));
     let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns);
-    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain);
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain, config.tokens_a_day);
     Ok(Role { app, runner, store, ready })
 }
 
@@ -133,7 +135,7 @@ impl Role {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { turns: 256 }
+        Self { turns: 256, tokens_a_day: None }
     }
 }
 

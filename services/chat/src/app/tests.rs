@@ -47,7 +47,7 @@ fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32,
     let drain = Drain::new();
     let tools = TaskTools::new(task.upstream());
     let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots);
-    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone());
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone(), None);
     World { app, runner, store, model, task: task.clone(), drain }
 }
 

@@ -2,12 +2,15 @@
 
 use std::ops::Add;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     tool::ToolCall,
     turn::{Event, weight},
 };
+
+const SECONDS_OF_DAY: i64 = 86_400;
 
 /// About how many bytes make a token.
 const BYTES_OF_TOKEN: usize = 4;
@@ -48,6 +51,26 @@ impl Add for Usage {
     }
 }
 
+/// The day of a time in UTC, counted from the epoch: budgets are a day's.
+#[must_use]
+pub fn day(now: Timestamp) -> i64 {
+    now.as_second().div_euclid(SECONDS_OF_DAY)
+}
+
+/// How many seconds of a day are left.
+#[must_use]
+pub fn left_of_day(now: Timestamp) -> u64 {
+    SECONDS_OF_DAY.abs_diff(now.as_second().rem_euclid(SECONDS_OF_DAY))
+}
+
+/// How many tokens these events say were spent, as engines count.
+#[must_use]
+pub fn tokens(events: &[Event]) -> i64 {
+    // More than this is no count: a sum of days must not run over.
+    const MOST: u64 = 1 << 40;
+    spent(events).map_or(0, |usage| i64::try_from(usage.total().min(MOST)).unwrap_or_default())
+}
+
 /// What these events say was spent; nothing when no model that costs something was asked.
 #[must_use]
 pub fn spent(events: &[Event]) -> Option<Usage> {
@@ -71,6 +94,13 @@ mod tests {
         let events = [Event::Spent(usage(5, 1)), Event::Cancelled, Event::Spent(usage(7, 2))];
         assert_eq!(spent(&events), Some(usage(12, 3)));
         assert_eq!(usage(u64::MAX, 1).total(), u64::MAX);
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_utc() {
+        let at = |second: i64| Timestamp::constant(second, 0);
+        assert_eq!((day(at(-1)), day(at(0)), day(at(86_399)), day(at(86_400))), (-1, 0, 0, 1));
+        assert_eq!((left_of_day(at(0)), left_of_day(at(86_399))), (86_400, 1));
     }
 
     #[test]

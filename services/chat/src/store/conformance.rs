@@ -1,5 +1,7 @@
 //! What every engine must do. Each function is one property of a store that is empty at first.
 
+mod spending_tests;
+
 use errand_changelog::UserId;
 use uuid::Uuid;
 
@@ -23,6 +25,7 @@ macro_rules! suite {
             r_069_a_repeated_message_is_said_once,
             r_075_a_conversation_has_one_open_turn,
             an_answer_to_a_turn_begins_one_only_while_nothing_else_was_said,
+            r_083_what_was_spent_on_a_day_keeps_turns_of_that_day_from_beginning,
             of_two_who_store_a_step_one_loses,
             events_come_back_in_order_and_with_the_reply,
             messages_are_listed_oldest_first_page_by_page,
@@ -49,6 +52,8 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
+pub(crate) use spending_tests::r_083_what_was_spent_on_a_day_keeps_turns_of_that_day_from_beginning;
+
 const ANN: u128 = 1;
 const BOB: u128 = 2;
 
@@ -62,6 +67,7 @@ fn lease(holder: u128) -> Lease {
 
 fn new_turn(number: u128, place: Place, text: &str) -> NewTurn {
     NewTurn {
+        budget: None,
         id: id(number),
         place,
         message: id(number + 1000),

@@ -143,6 +143,8 @@ pub struct NewTurn {
     pub time_zone: String,
     /// Who will work on it.
     pub lease: Lease,
+    /// How many tokens the owner may have spent today; nothing when that does not matter.
+    pub budget: Option<u64>,
     /// When.
     pub now: Timestamp,
 }
@@ -188,6 +190,8 @@ pub enum Begun {
     Busy(Uuid),
     /// Something else was said last.
     Moved,
+    /// The owner has spent what may be spent on this day.
+    Spent,
     /// The owner was erased.
     Erased,
 }

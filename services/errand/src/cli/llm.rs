@@ -25,6 +25,9 @@ pub(super) struct LlmSettings {
     /// About how many tokens of a conversation it reads [default: 16000]
     #[arg(long, global = true, value_name = "NUMBER")]
     llm_history_tokens: Option<String>,
+    /// How many of its tokens each user may spend on a day [default: as many as they like]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    llm_tokens_per_day: Option<String>,
     /// How long a connection to it may take [default: 5s]
     #[arg(long, global = true, value_name = "TIME")]
     llm_connect_timeout: Option<String>,
@@ -41,7 +44,7 @@ pub(super) struct LlmSettings {
 
 impl LlmSettings {
     /// What was said, by the names of the variables.
-    pub(super) fn given(self) -> [(&'static str, Option<String>); 10] {
+    pub(super) fn given(self) -> [(&'static str, Option<String>); 11] {
         [
             ("ERRAND_LLM_BASE_URL", self.llm_base_url),
             ("ERRAND_LLM_MODEL", self.llm_model),
@@ -49,6 +52,7 @@ impl LlmSettings {
             ("ERRAND_LLM_MODE", self.llm_mode),
             ("ERRAND_LLM_FALLBACK", self.llm_fallback),
             ("ERRAND_LLM_HISTORY_TOKENS", self.llm_history_tokens),
+            ("ERRAND_LLM_TOKENS_PER_DAY", self.llm_tokens_per_day),
             ("ERRAND_LLM_CONNECT_TIMEOUT", self.llm_connect_timeout),
             ("ERRAND_LLM_FIRST_BYTE_TIMEOUT", self.llm_first_byte_timeout),
             ("ERRAND_LLM_IDLE_TIMEOUT", self.llm_idle_timeout),

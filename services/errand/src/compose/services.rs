@@ -64,7 +64,7 @@ impl Wiring<'_> {
         let (clock, drain) = (self.clock.clone(), self.drain.clone());
         let model = self.model()?;
         let dependencies = errand_chat::Dependencies { clock, secret, task, model, drain };
-        let chat = errand_chat::open(place, dependencies, self.config.limits.chat()).await;
+        let chat = errand_chat::open(place, dependencies, self.config.chat()).await;
         let chat = chat.map_err(|error| {
             let kind = if let errand_chat::Error::Store(error) = &error { ground::kind(error) } else { Kind::Failed };
             failed(Role::Chat, kind, &error)

@@ -18,6 +18,8 @@ pub(crate) struct Llm {
     pub(crate) model: Option<openai::Settings>,
     /// `ERRAND_LLM_FALLBACK`, default `none`. Who answers when the model does not.
     pub(crate) fallback: Fallback,
+    /// `ERRAND_LLM_TOKENS_PER_DAY`, default as many as they like. What each user may spend on a day.
+    pub(crate) tokens_a_day: Option<u32>,
 }
 
 /// Who answers when the model does not.
@@ -45,6 +47,7 @@ impl Llm {
         let mode = sources.value(setting("llm", "mode", "ERRAND_LLM_MODE"), Mode::Auto);
         let fallback = sources.value(setting("llm", "fallback", "ERRAND_LLM_FALLBACK"), Fallback::None);
         let history = sources.value(setting("llm", "history_tokens", "ERRAND_LLM_HISTORY_TOKENS"), 16_000);
+        let tokens_a_day = sources.optional(setting("llm", "tokens_per_day", "ERRAND_LLM_TOKENS_PER_DAY"));
         let mut time =
             |key, variable, seconds| sources.value(setting("llm", key, variable), Duration::from_secs(seconds));
         let connect = time("connect_timeout", "ERRAND_LLM_CONNECT_TIMEOUT", 5);
@@ -56,15 +59,15 @@ impl Llm {
         }
         let (endpoint, name) = match (endpoint, name) {
             (Some(endpoint), Some(name)) => (endpoint.value, name),
-            (None, None) => return Self { model: None, fallback },
+            (None, None) => return Self { model: None, fallback, tokens_a_day },
             (Some(_), None) => {
                 sources
                     .fault("ERRAND_LLM_BASE_URL: needs ERRAND_LLM_MODEL, too: the name of the model there".to_owned());
-                return Self { model: None, fallback };
+                return Self { model: None, fallback, tokens_a_day };
             }
             (None, Some(_)) => {
                 sources.fault("ERRAND_LLM_MODEL: needs ERRAND_LLM_BASE_URL, too: where the model is".to_owned());
-                return Self { model: None, fallback };
+                return Self { model: None, fallback, tokens_a_day };
             }
         };
         let mut model = openai::Settings::new(endpoint, name);
@@ -82,7 +85,7 @@ impl Llm {
         if let Err(error) = openai::OpenAi::new(model.clone()) {
             sources.fault(format!("the language model can not be used: {error}"));
         }
-        Self { model: Some(model), fallback }
+        Self { model: Some(model), fallback, tokens_a_day }
     }
 }
 

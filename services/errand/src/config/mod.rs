@@ -222,6 +222,14 @@ impl Config {
         self.tls.identity.as_ref().map(|(cert, _)| ClientTls::only(cert, self.peers.identity.clone())).transpose()
     }
 
+    /// What concerns the chat service.
+    pub(crate) fn chat(&self) -> errand_chat::Config {
+        let mut config = errand_chat::Config::default();
+        config.turns = self.limits.max_turns;
+        config.tokens_a_day = self.llm.tokens_a_day.filter(|_| self.llm.model.is_some()).map(u64::from);
+        config
+    }
+
     /// The URL under which this machine reaches the server.
     pub(crate) fn local_url(&self) -> String {
         reachable(&self.server.listen(), self.tls.identity.is_some())
@@ -298,13 +306,6 @@ impl Limits {
 
     fn rates(&self) -> Rates {
         Rates { user: self.user_rates.0, address: self.address_rates.0, replicas: self.replicas }
-    }
-
-    /// What concerns the chat service.
-    pub(crate) fn chat(&self) -> errand_chat::Config {
-        let mut config = errand_chat::Config::default();
-        config.turns = self.max_turns;
-        config
     }
 }
 

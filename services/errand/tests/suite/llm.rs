@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use errand_model::{COST, Dialect, Fault, Gate, ModelServer, Reply};
-use errand_proto::chat::{CancelTurnRequest, SendMessageRequest, TurnEvent, turn_event::Event};
+use errand_proto::chat::{CancelTurnRequest, ListMessagesRequest, SendMessageRequest, TurnEvent, turn_event::Event};
 use serde_json::json;
 use tonic::{Code, Streaming};
 
@@ -244,4 +244,33 @@ async fn r_130_a_turn_that_is_cancelled_while_the_model_writes_stops_the_model()
         assert!(std::time::Instant::now() < patience, "the model writes on");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn r_083_who_has_spent_the_tokens_of_a_day_is_told_so_and_the_conversation_is_intact() {
+    let model = adding(Dialect::OpenAi);
+    let cost = 2 * (COST.0 + COST.1);
+    let mut sandbox = thinking_with(&model, &[("ERRAND_LLM_TOKENS_PER_DAY", &(cost + 1).to_string())]);
+    let ann = sandbox.sign_up().await;
+    let conversation = ann.say("", "buy milk").await.conversation_id;
+    // Below the limit by one: this turn is begun, and finished.
+    ann.say(&conversation, "buy eggs").await;
+    let asked = model.asked().len();
+    let said = |person: &Person| {
+        let request = ListMessagesRequest { conversation_id: conversation.clone(), ..Default::default() };
+        let (mut chat, request) = (person.chat(), person.request(request));
+        async move { chat.list_messages(request).await.unwrap().into_inner().messages.len() }
+    };
+    let spent = refused(Code::ResourceExhausted, "TOKEN_BUDGET_SPENT");
+    assert_eq!(reason(try_to_say(&ann, &conversation, "buy bread").await), spent);
+    assert_eq!((model.asked().len(), said(&ann).await), (asked, 4));
+    // It holds after a restart, for whatever replica answers; and for nobody else.
+    sandbox.kill_and_restart();
+    let ann = sandbox.log_in(&ann.user.email).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(reason(try_to_say(&ann, "", "buy bread").await), spent);
+    }
+    assert_eq!(said(&ann).await, 4);
+    let bob = sandbox.sign_up().await;
+    assert_eq!(bob.say("", "buy tea").await.response, "I have added it.");
 }

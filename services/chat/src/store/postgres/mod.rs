@@ -48,6 +48,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "answers",
         sql: include_str!("../../../../../migrations/chat/postgres/0003_answers.sql"),
     },
+    Migration {
+        version: 4,
+        name: "spending",
+        sql: include_str!("../../../../../migrations/chat/postgres/0004_spending.sql"),
+    },
 ];
 
 /// How far the logs of these owners go.

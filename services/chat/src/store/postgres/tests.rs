@@ -20,6 +20,7 @@ fn id(number: u128) -> Uuid {
 
 fn new_turn(number: u128, place: Place) -> NewTurn {
     NewTurn {
+        budget: None,
         id: id(number),
         place,
         message: id(number + 1_000_000),

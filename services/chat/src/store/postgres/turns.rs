@@ -11,18 +11,21 @@ use uuid::Uuid;
 
 use super::{BY_ASSISTANT, Door, Postgres, check_owner, conversations, count, door, inconsistent, json, one, parsed};
 use crate::{
-    domain::turn::{Event, Turn, ending},
+    domain::{
+        turn::{Event, Turn, ending},
+        usage,
+    },
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
 
-const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v2(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v3(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 const CANCEL: &str =
     "SELECT code, head, method, fingerprint, answer FROM chat.cancel_turn_v1($1, $2, $3, $4, $5, $6, $7)";
 
 const APPEND: &str = "SELECT is_stored, is_cancelled, head
-    FROM chat.append_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    FROM chat.append_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 /// A turn with its events from a step on, and how far the owner's log goes.
 const TURN: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
@@ -109,7 +112,9 @@ impl Postgres {
             .bind(new.lease.holder)
             .bind(Time(new.lease.until))
             .bind(Time(new.now))
-            .bind(after);
+            .bind(after)
+            .bind(new.budget.map(|tokens| i64::try_from(tokens).unwrap_or(i64::MAX)))
+            .bind(usage::day(new.now));
         let turn = |bytes: &[u8]| {
             Uuid::from_slice(bytes).map_err(|_| inconsistent("requests", "answer", &conversation.to_string()))
         };
@@ -122,6 +127,7 @@ impl Postgres {
                 "unknown" => Ok(Begun::ConversationUnknown),
                 "busy" => Ok(Begun::Busy(turn(&refusal.about)?)),
                 "moved" => Ok(Begun::Moved),
+                "spent" => Ok(Begun::Spent),
                 _ => Err(refusal.unexpected()),
             },
         }
@@ -166,7 +172,9 @@ impl Postgres {
             .bind(ending(&new.events).is_some())
             .bind(new.has_changed)
             .bind(new.undone)
-            .bind(Time(new.now));
+            .bind(Time(new.now))
+            .bind(usage::tokens(&new.events))
+            .bind(usage::day(new.now));
         let row = one(self.database.write(statement).await?)?;
         if !row.try_get::<bool, _>("is_stored")? {
             return Ok(Appended::Lost);

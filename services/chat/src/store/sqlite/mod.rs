@@ -44,6 +44,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "answers",
         sql: include_str!("../../../../../migrations/chat/sqlite/0003_answers.sql"),
     },
+    Migration {
+        version: 4,
+        name: "spending",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0004_spending.sql"),
+    },
 ];
 
 /// Conversations and turns in a SQLite file.

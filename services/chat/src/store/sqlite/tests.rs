@@ -23,6 +23,7 @@ fn id(number: u128) -> Uuid {
 
 async fn began(store: &Sqlite) {
     let new = NewTurn {
+        budget: None,
         id: id(10),
         place: Place::New(id(1)),
         message: id(2),
@@ -111,6 +112,7 @@ async fn act(store: &Sqlite, deeds: Vec<Deed>) {
                 let content = Content::parse("hello".to_owned()).unwrap();
                 let lease = Lease { holder: id(70), until: now() };
                 let new = NewTurn {
+                    budget: None,
                     id: id(number),
                     place,
                     message: id(number + 1000),

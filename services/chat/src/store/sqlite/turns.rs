@@ -14,6 +14,7 @@ use crate::{
     domain::{
         conversation::{Message, Role},
         turn::{Event, Turn, ending},
+        usage,
     },
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
@@ -45,6 +46,11 @@ pub(super) fn start(
                 .map_err(|_| inconsistent("requests", "answer", request.map_or("", |request| &request.id)))?;
             return Ok(Outcome::Discard(Begun::Replayed(turn)));
         }
+    }
+    if let Some(budget) = new.budget
+        && spent(connection, owner, usage::day(new.now))? >= budget
+    {
+        return Ok(Outcome::Discard(Begun::Spent));
     }
     let conversation = new.place.conversation();
     let found = match new.place {
@@ -194,6 +200,7 @@ pub(super) fn append(
                 conversations::say(connection, owner, reply, seq, &origin)?;
             }
             advance_turn(connection, owner, turn, new)?;
+            spend(connection, owner, new)?;
             if let Some(undone) = new.undone {
                 connection
                     .prepare_cached("UPDATE turns SET has_changed = 0 WHERE owner = ?1 AND id = ?2")?
@@ -352,6 +359,30 @@ fn last_changed(connection: &Connection, owner: UserId, conversation: Uuid) -> R
     let id = Uuid::from_bytes(id);
     check_owner("turns", owner, found, &id.to_string())?;
     Ok(Some(id))
+}
+
+/// How many tokens the owner has spent on a day.
+fn spent(connection: &Connection, owner: UserId, day: i64) -> Result<u64, Error> {
+    let spent: Option<i64> = connection
+        .prepare_cached("SELECT spent_tokens FROM heads WHERE owner = ?1 AND spent_day = ?2")?
+        .query_row(params![blob(owner), day], |row| row.get(0))
+        .optional()?;
+    Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or(0))
+}
+
+/// Counts what the new events say was spent.
+fn spend(connection: &Connection, owner: UserId, new: &NewEvents) -> Result<(), Error> {
+    let tokens = usage::tokens(&new.events);
+    if tokens > 0 {
+        connection
+            .prepare_cached(
+                "UPDATE heads SET spent_tokens = CASE WHEN spent_day = ?2 THEN spent_tokens ELSE 0 END + ?3,
+                     spent_day = ?2
+                 WHERE owner = ?1",
+            )?
+            .execute(params![blob(owner), usage::day(new.now), tokens])?;
+    }
+    Ok(())
 }
 
 fn open_turn(connection: &Connection, owner: UserId, conversation: Uuid) -> Result<Option<Uuid>, Error> {
