@@ -16,6 +16,10 @@ schemathesis.openapi.format("email", st.from_regex(r"\A[a-z0-9.+-]{1,20}@[a-z0-9
 
 # Refusals that depend on what is stored, not on the form of the request.
 STATE = {
+    "APPROVAL_ENDED",
+    "APPROVAL_EXPIRED",
+    "APPROVAL_MISMATCH",
+    "APPROVAL_NOT_FOUND",
     "CURSOR_EXPIRED",
     "IDEMPOTENCY_KEY_REUSED",
     "TASK_DELETED",
@@ -30,6 +34,8 @@ BETWEEN_FIELDS = {
     # A batch names each task once.
     ("requests[].taskId", "DUPLICATE"),
     ("requests[].task.id", "DUPLICATE"),
+    # The first value of an enum is the one that is not said.
+    ("decision", "REQUIRED"),
     # More events than the turn has.
     ("afterSeq", "OUT_OF_RANGE"),
     # An address or a cursor that looks like one and is none.
