@@ -24,6 +24,8 @@ OUT_OF_REACH = {
     "APPROVAL_EXPIRED": "after ten minutes",
     "TURN_IN_PROGRESS": "the built-in planner is faster than a second call",
     "TURN_FAILED": "the built-in planner does not fail",
+    "MODEL_BUSY": "the built-in planner takes every call",
+    "MODEL_TIMED_OUT": "the built-in planner answers at once",
     "OVERLOADED": "of a server at its limits",
     "SHUTTING_DOWN": "of a server that stops",
     "STORAGE_BUSY": "of a database at its limits",
