@@ -99,7 +99,7 @@ fn parts(entries: &[Entry]) -> Vec<Part<'_>> {
             Entry::Assistant(text) => parts.push(Part::Assistant(text)),
             Entry::Call(call) => match parts.last_mut() {
                 Some(Part::Round(round)) if round.iter().all(|(_, result)| result.is_none()) => {
-                    round.push((call, None))
+                    round.push((call, None));
                 }
                 _ => parts.push(Part::Round(vec![(call, None)])),
             },
