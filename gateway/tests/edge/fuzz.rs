@@ -112,7 +112,7 @@ fn send(seeds: &[&[u8]], request: impl Fn(&[u8], &str) -> Option<Request<Body>>)
         }
         Ok(())
     });
-    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(outcome.is_ok(), "{}", outcome.err().map(|failure| failure.to_string()).unwrap_or_default());
 }
 
 fn body(path: &str, content_type: &str, token: &str, bytes: &[u8]) -> Option<Request<Body>> {

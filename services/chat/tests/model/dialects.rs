@@ -8,7 +8,7 @@ use errand_chat::{
     },
 };
 use errand_model::{COST, Call, Dialect, ModelServer, Quirks, Reply};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{DIALECTS, asked, heard, model, settings};
 
@@ -27,11 +27,18 @@ fn is_what_was_called(step: &Step) -> bool {
     found.len() == 2
         && pairs
             .into_iter()
-            .all(|(found, call)| found.name == call.name && found.arguments.to_string() == call.arguments)
+            .all(|(found, call)| found.name == call.name && same_json(&found.arguments, &call.arguments))
 }
 
+fn same_json(found: &Value, text: &str) -> bool {
+    text.parse().is_ok_and(|value: Value| value == *found)
+}
+
+/// What makes a server differ.
+type Change = fn(&mut Quirks);
+
 /// Every way in which a server may differ, alone.
-fn quirks() -> Vec<(&'static str, fn(&mut Quirks))> {
+fn quirks() -> Vec<(&'static str, Change)> {
     vec![
         ("no stream options", |q| q.no_stream_options = true),
         ("no tools", |q| q.no_tools = true),

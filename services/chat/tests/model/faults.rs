@@ -13,6 +13,9 @@ fn unavailable(error: &ModelError) -> bool {
     matches!(error, ModelError::Unavailable(_))
 }
 
+/// Whether an error is the one that is due.
+type Judge = fn(&ModelError) -> bool;
+
 fn failing(fault: &Fault) -> ModelServer {
     let fault = fault.clone();
     ModelServer::start(Dialect::OpenAi, move |_| Reply::Fault(fault.clone()))
@@ -22,7 +25,7 @@ fn failing(fault: &Fault) -> ModelServer {
 async fn r_119_every_fault_has_its_error_and_is_over_in_time() {
     let busy = |error: &ModelError| matches!(error, ModelError::Busy(_));
     let late = |error: &ModelError| matches!(error, ModelError::TimedOut(_));
-    let expected: Vec<(Fault, fn(&ModelError) -> bool, usize)> = vec![
+    let expected: Vec<(Fault, Judge, usize)> = vec![
         (Fault::status(500), unavailable, 3),
         (Fault::status(503), unavailable, 3),
         (Fault::status(429), busy, 3),

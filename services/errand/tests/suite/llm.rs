@@ -195,7 +195,7 @@ async fn words_are_streamed_while_the_model_writes_them_and_the_whole_takes_thei
             }
             Event::Started(_) => kinds.push("started"),
             Event::Text(text) => {
-                kinds.push(if text.text == "Hällo again and again." { "text" } else { "another text" })
+                kinds.push(if text.text == "Hällo again and again." { "text" } else { "another text" });
             }
             Event::Usage(usage) => {
                 let tokens = (usage.prompt_tokens, usage.completion_tokens);
