@@ -1,10 +1,11 @@
 //! What the service decides: bringing what a user says to its answer. Answering a question, taking a
-//! turn back, following one, stopping one, conversations and housekeeping are in rooms of their own.
+//! turn back, following one, stopping one, conversations, settings and housekeeping are in rooms of their own.
 
 mod answers;
 mod conversations;
 mod follow;
 mod housekeeping;
+mod settings;
 
 use std::{sync::Arc, time::Duration};
 

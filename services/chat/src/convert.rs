@@ -1,6 +1,7 @@
 //! Domain <-> contract.
 
 pub(crate) mod events;
+pub(crate) mod settings;
 
 use errand_proto::{chat, validation::Violation};
 use jiff::Timestamp;
@@ -115,6 +116,7 @@ pub(crate) fn undone(undone: &Undone) -> chat::UndoTurnResponse {
         task_id: text(task, "id"),
         title: text(task, "title"),
         etag: text(task, "etag"),
+        changes: Vec::new(),
     };
     let conflict = |conflict: undo::Conflict<'_>| chat::UndoConflict {
         task_id: conflict.task.to_owned(),

@@ -70,6 +70,9 @@ pub enum Error {
         /// The version that the caller knows.
         etag: String,
     },
+    /// The settings have changed since the caller read them.
+    #[error("the settings have another version than {0}")]
+    SettingsMismatch(String),
     /// Fields of the request are wrong.
     #[error("some fields are wrong")]
     Invalid(Vec<Violation>),
@@ -170,6 +173,12 @@ impl From<Error> for Outgoing {
             )
             .with("etag", etag)
             .resource("errand.chat.v1.Conversation", conversation),
+            Error::SettingsMismatch(etag) => Outgoing::new(
+                Code::Aborted,
+                "ETAG_MISMATCH",
+                "the settings have changed since; get them again and decide anew",
+            )
+            .with("etag", etag),
             Error::Invalid(violations) => Outgoing::invalid(violations),
             Error::Erased => Outgoing::new(Code::Unauthenticated, "ACCOUNT_DELETED", error.to_string()),
             Error::TurnInProgress(id) => Outgoing::new(
@@ -325,6 +334,7 @@ mod tests {
             (Error::Undecided, Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::AfterSeq, Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::EtagMismatch { conversation: id, etag: "1".into() }, Code::Aborted, "ETAG_MISMATCH"),
+            (Error::SettingsMismatch("1".into()), Code::Aborted, "ETAG_MISMATCH"),
             (Error::Invalid(Vec::new()), Code::InvalidArgument, "INVALID_FIELDS"),
             (Error::Erased, Code::Unauthenticated, "ACCOUNT_DELETED"),
             (Error::TurnInProgress(id), Code::Aborted, "TURN_IN_PROGRESS"),

@@ -12,9 +12,9 @@ use errand_chassis::{
 use errand_proto::chat::{
     ApprovalDecision, ApproveTurnRequest, CancelTurnRequest, Conversation, CreateConversationRequest,
     DeleteConversationRequest, DeleteConversationResponse, EraseMeRequest, EraseMeResponse, GetConversationRequest,
-    ListConversationsRequest, ListConversationsResponse, ListMessagesRequest, ListMessagesResponse, ResumeTurnRequest,
-    SendMessageRequest, SendMessageResponse, TurnEvent, UndoTurnRequest, UndoTurnResponse, UpdateConversationRequest,
-    chat_service_server::ChatService,
+    GetSettingsRequest, ListConversationsRequest, ListConversationsResponse, ListMessagesRequest, ListMessagesResponse,
+    ResumeTurnRequest, SendMessageRequest, SendMessageResponse, Settings, TurnEvent, UndoTurnRequest, UndoTurnResponse,
+    UpdateConversationRequest, UpdateSettingsRequest, chat_service_server::ChatService,
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use jiff::Timestamp;
@@ -31,6 +31,7 @@ const SEND: &str = "/errand.chat.v1.ChatService/SendMessage";
 const CANCEL: &str = "/errand.chat.v1.ChatService/CancelTurn";
 const APPROVE: &str = "/errand.chat.v1.ChatService/ApproveTurn";
 const UNDO: &str = "/errand.chat.v1.ChatService/UndoTurn";
+const SET: &str = "/errand.chat.v1.ChatService/UpdateSettings";
 const UPDATE: &str = "/errand.chat.v1.ChatService/UpdateConversation";
 const DELETE: &str = "/errand.chat.v1.ChatService/DeleteConversation";
 const CREATE: &str = "/errand.chat.v1.ChatService/CreateConversation";
@@ -165,6 +166,22 @@ impl ChatService for Service {
         let id = convert::id(&message.conversation_id, "conversationId").map_err(refused)?;
         self.0.delete_conversation(owner, id, request, validate_only).await.map_err(refused)?;
         Ok(replay::answer(DeleteConversationResponse {}, replayed))
+    }
+
+    async fn get_settings(&self, request: Request<GetSettingsRequest>) -> Result<Response<Settings>, Status> {
+        let (owner, _) = arrive(request)?;
+        let found = self.0.settings(owner).await.map_err(refused)?;
+        Ok(Response::new(convert::settings::settings(&found, self.0.rules())))
+    }
+
+    async fn update_settings(&self, request: Request<UpdateSettingsRequest>) -> Result<Response<Settings>, Status> {
+        let (owner, mut message) = arrive(request)?;
+        let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
+        let request = named(SET, name, &message);
+        let wanted = message.settings.unwrap_or_default();
+        let rules = convert::settings::rules(&wanted, message.update_mask).map_err(refused)?;
+        let set = self.0.update_settings(owner, rules, &wanted.etag, request, validate_only).await.map_err(refused)?;
+        Ok(Response::new(convert::settings::settings(&set, self.0.rules())))
     }
 
     async fn erase_me(&self, request: Request<EraseMeRequest>) -> Result<Response<EraseMeResponse>, Status> {

@@ -30,6 +30,7 @@ use errand_storage::{Place, Ready, Schema};
 pub use error::Error;
 
 use app::App;
+use domain::rules::Rules;
 use model::Model;
 use runner::Runner;
 use store::{Store, postgres::Postgres, sqlite::Sqlite};
@@ -40,7 +41,7 @@ pub const SCHEMA: Schema = Schema {
     name: "chat",
     sqlite: store::sqlite::MIGRATIONS,
     postgres: store::postgres::MIGRATIONS,
-    tables: &["heads", "conversations", "messages", "turns", "changes", "requests"],
+    tables: &["heads", "conversations", "messages", "turns", "changes", "requests", "settings"],
     // Owners and how far their logs go, no content: work across owners finds them here.
     exempt: &["heads"],
 };
@@ -61,13 +62,23 @@ pub struct Dependencies {
 }
 
 /// What can be set.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// How many turns run at once at most; further ones are refused as OVERLOADED. Default 256.
     pub turns: u32,
     /// How many tokens of the language model a user may spend on a day, in UTC. Default as many as they like.
     pub tokens_a_day: Option<u64>,
+    /// What tools may do, where that is less than the policy lets them do. Default: nothing is said.
+    pub rules: Rules,
+}
+
+/// Reads rules for tools, `tool=rule` with commas between.
+///
+/// # Errors
+/// When one of them is no rule.
+pub fn rules(text: &str) -> Result<Rules, domain::rules::NoRule> {
+    Rules::parse(text, task_tools::classify)
 }
 
 /// The service, open.
@@ -99,7 +110,7 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
         }
     };
     let tools = TaskTools::new(trace::calling(task));
-    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns);
+    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns).ruled(config.rules);
     let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain, config.tokens_a_day);
     Ok(Role { app, runner, store, ready })
 }
@@ -135,7 +146,7 @@ impl Role {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { turns: 256, tokens_a_day: None }
+        Self { turns: 256, tokens_a_day: None, rules: Rules::default() }
     }
 }
 

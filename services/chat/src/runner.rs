@@ -10,6 +10,7 @@ mod ask;
 pub(crate) mod live;
 mod spans;
 mod transcript;
+mod word;
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ use self::live::Live;
 use crate::{
     domain::{
         approval, policy,
+        rules::Rules,
         tool::ToolCall,
         turn::{self, Action, Event, Turn},
     },
@@ -56,6 +58,8 @@ struct Inner {
     holder: Uuid,
     slots: Arc<Semaphore>,
     slots_in_all: u32,
+    /// What the operator lets tools do.
+    rules: Rules,
     running: Mutex<HashMap<Uuid, Running>>,
     closing: watch::Sender<bool>,
 }
@@ -141,10 +145,26 @@ impl Runner {
             holder,
             slots: Arc::new(Semaphore::new(slots as usize)),
             slots_in_all: slots,
+            rules: Rules::default(),
             running: Mutex::default(),
             closing: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The same runner, before it is shared, under these rules of the operator.
+    #[must_use]
+    pub(crate) fn ruled(mut self, rules: Rules) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.rules = rules;
+        }
+        self
+    }
+
+    /// What the operator lets tools do.
+    #[must_use]
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.inner.rules
     }
 
     /// Room for one more turn, to be asked for before anything is stored.
@@ -395,7 +415,10 @@ impl Inner {
         cancelled: &watch::Sender<bool>,
     ) -> Result<Vec<Event>, Why> {
         Ok(match action {
-            Action::AskModel => self.ask(owner, turn, cancelled).await?,
+            Action::AskModel => {
+                let events = self.ask(owner, turn, cancelled).await?;
+                self.restricted(owner, turn, events).await?
+            }
             Action::CallTool { call, step } => {
                 match spans::tool(call, self.tools.call(voice, turn.id, step, call)).await {
                     Finished::Outcome(outcome) => vec![turn::finished(&turn.events, &call.id, outcome)],
@@ -420,7 +443,7 @@ impl Inner {
         voice: &Voice,
     ) -> Result<Vec<Event>, Why> {
         let finished = |failure| Event::ToolFinished { call_id: call.id.clone(), outcome: Err(failure) };
-        let prepared = match self.tools.survey(voice, turn.id).await {
+        let prepared = match self.tools.survey(voice, turn.id, &approval::named(call)).await {
             Surveyed::Tasks(tasks) => approval::prepare(owner, call, &tasks, self.clock.now(), is_again),
             Surveyed::Failed(failure) => Err(failure),
             Surveyed::TokenRefused => return Err(Why::TokenRefused),

@@ -5,7 +5,7 @@
 //! do more than the caller could. A write carries a request id made of turn and step, so a repeated
 //! one has one effect.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 use errand_chassis::{
@@ -83,7 +83,7 @@ pub(crate) enum Finished {
 /// What came of looking at all tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Surveyed {
-    /// Id, title and version of each that is not deleted.
+    /// Each that is not deleted: those that were asked about whole, of all others the id.
     Tasks(Vec<Value>),
     /// They can not be read.
     Failed(ToolFailure),
@@ -193,8 +193,8 @@ impl TaskTools {
         }
     }
 
-    /// Reads what the user's tasks are now, as far as a question about them needs to know.
-    pub(crate) async fn survey(&self, voice: &Voice, turn: Uuid) -> Surveyed {
+    /// Reads what the user's tasks are now, as far as a question about these needs to know.
+    pub(crate) async fn survey(&self, voice: &Voice, turn: Uuid, about: &HashSet<String>) -> Surveyed {
         let mut tasks = Vec::new();
         let mut page_token = Value::String(String::new());
         for _ in 0..MOST_PAGES {
@@ -206,8 +206,10 @@ impl TaskTools {
                 Finished::TokenRefused => return Surveyed::TokenRefused,
             };
             if let Some(Value::Array(items)) = page.get_mut("tasks").map(Value::take) {
-                let short = |task: &Value| json!({ "id": task["id"], "title": task["title"], "etag": task["etag"] });
-                tasks.extend(items.iter().map(short));
+                tasks.extend(items.into_iter().map(|task| match task["id"].as_str() {
+                    Some(id) if about.contains(id) => task,
+                    _ => json!({ "id": task["id"] }),
+                }));
             }
             page_token = page.get_mut("nextPageToken").map(Value::take).unwrap_or_default();
             if page_token.as_str().is_none_or(str::is_empty) {

@@ -271,6 +271,9 @@ struct Settings {
     /// How many gateways share these limits [default: 1]
     #[arg(long, global = true, value_name = "NUMBER")]
     replicas: Option<String>,
+    /// What the assistant's tools may do, where that is less than they may anyway, such as delete_tasks=deny.
+    #[arg(long, value_name = "LIST")]
+    tool_policy: Option<String>,
     /// Memory of one password hash [default and at least: 19MiB]
     #[arg(long, global = true, value_name = "SIZE")]
     password_memory: Option<String>,
@@ -411,6 +414,7 @@ impl Settings {
             ("ERRAND_USER_RATES", self.user_rates),
             ("ERRAND_ADDRESS_RATES", self.address_rates),
             ("ERRAND_REPLICAS", self.replicas),
+            ("ERRAND_TOOL_POLICY", self.tool_policy),
             ("ERRAND_PASSWORD_MEMORY", self.password_memory),
             ("ERRAND_PASSWORD_PASSES", self.password_passes),
             ("ERRAND_SIGN_UPS_PER_EMAIL", self.sign_ups_per_email),

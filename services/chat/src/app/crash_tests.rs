@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::{
-    domain::{conversation::Conversation, turn::Turn},
+    domain::{conversation::Conversation, rules::Settings, turn::Turn},
     store::{
         Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-        NewTurn, Page, Reach, Renewed, Taken, Updated,
+        NewSettings, NewTurn, Page, Reach, Renewed, Set, Taken, Updated,
     },
     testing::LateClock,
 };
@@ -125,6 +125,14 @@ impl Store for Mortal {
         origin: Origin,
     ) -> Result<Deleted, store::Error> {
         self.write(self.store.delete_conversation(owner, id, now, origin)).await
+    }
+
+    async fn settings(&self, owner: UserId) -> Result<Settings, store::Error> {
+        self.store.settings(owner).await
+    }
+
+    async fn update_settings(&self, owner: UserId, new: NewSettings, origin: Origin) -> Result<Set, store::Error> {
+        self.write(self.store.update_settings(owner, new, origin)).await
     }
 
     async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, store::Error> {

@@ -106,6 +106,9 @@ async fn every_rpc_costs_the_statements_that_the_page_says() {
     bill.add("ListConversations", app.conversations(owner, &list)).await.unwrap();
     bill.add("DeleteConversation", app.delete_conversation(owner, chat, named("d", "x"), false)).await.unwrap();
     app.create_conversation(owner, "last".to_owned(), None, false).await.unwrap();
+    let rules = crate::rules("delete_tasks=deny").unwrap();
+    bill.add("UpdateSettings", app.update_settings(owner, rules, "", named("s", "x"), false)).await.unwrap();
+    bill.add("GetSettings", app.settings(owner)).await.unwrap();
     bill.add("EraseMe", app.erase(owner)).await.unwrap();
 
     assert_eq!(bill.rpcs, self::page());

@@ -3,11 +3,11 @@
 use errand_proto::chat::{self, turn_event};
 use uuid::Uuid;
 
-use super::{Room, time, tool_call};
+use super::{Room, time, tool_call, value};
 use crate::{
     app::Words,
     domain::{
-        approval::{Approval, Verdict, question},
+        approval::{Approval, Changed, Verdict, question},
         turn::{Answer, Event, Run},
         usage::Usage,
     },
@@ -101,6 +101,7 @@ pub(super) fn requested(approval: &Approval) -> chat::ApprovalRequested {
         task_id: affected.id.clone(),
         title: affected.title.clone(),
         etag: affected.etag.clone(),
+        changes: affected.changes.iter().map(changed).collect(),
     });
     chat::ApprovalRequested {
         tool: approval.call.name.clone(),
@@ -110,6 +111,11 @@ pub(super) fn requested(approval: &Approval) -> chat::ApprovalRequested {
         hash: approval.hash.clone(),
         expire_time: Some(time(approval.expires)),
     }
+}
+
+fn changed(changed: &Changed) -> chat::FieldChange {
+    let (before, after) = (Some(value(&changed.before)), Some(value(&changed.after)));
+    chat::FieldChange { field: changed.field.clone(), before, after }
 }
 
 fn number(count: usize) -> i32 {

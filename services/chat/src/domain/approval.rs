@@ -30,6 +30,9 @@ pub const VALID: SignedDuration = SignedDuration::from_mins(10);
 /// How many tasks a question names.
 const NAMED: usize = 10;
 
+/// How much of a value a question shows, in characters.
+const LONGEST_SHOWN: usize = 60;
+
 /// How many tasks one call takes, by the contract.
 const MOST_ITEMS: usize = 1000;
 
@@ -60,7 +63,7 @@ pub struct Approval {
 }
 
 /// A task that a call touches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Affected {
     /// Its id; empty for one that is to be made.
     pub id: String,
@@ -68,6 +71,20 @@ pub struct Affected {
     pub title: String,
     /// Its version; empty for one that is to be made.
     pub etag: String,
+    /// The fields that would be written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Changed>,
+}
+
+/// A field that a call would write.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Its name, as the contract has it.
+    pub field: String,
+    /// What it is.
+    pub before: Value,
+    /// What it would be.
+    pub after: Value,
 }
 
 /// What the user said to a question.
@@ -133,7 +150,7 @@ pub fn prepare(
         if !found.id.is_empty() && !seen.insert(found.id.clone()) {
             return Err(impossible(format!("the task {} is named twice", found.id)));
         }
-        lines.push(format!("- \"{}\"{}", found.title, changes(item)));
+        lines.push(found.line());
         affected.push(found);
     }
     let expires = at.checked_add(VALID).unwrap_or(Timestamp::MAX);
@@ -260,18 +277,21 @@ fn words(said: &str) -> Vec<String> {
 fn bind(item: &mut Value, known: &HashMap<&str, &Value>) -> Result<Affected, ToolFailure> {
     let Some(id) = task_id(item).map(str::to_owned) else {
         let title = item.get("task").and_then(|task| text(task, "title")).unwrap_or_default().to_owned();
-        return Ok(Affected { id: String::new(), title, etag: String::new() });
+        let mut changes = changes(item, &Value::Null);
+        changes.retain(|change| change.field != "title");
+        return Ok(Affected { id: String::new(), title, etag: String::new(), changes });
     };
     let task = known.get(id.as_str()).ok_or_else(|| ToolFailure {
         reason: "TASK_NOT_FOUND".to_owned(),
         message: format!("there is no task {id}"),
     })?;
     let (title, etag) = (text(task, "title").unwrap_or_default(), text(task, "etag").unwrap_or_default());
+    let changes = changes(item, task);
     let holder = if item.get("task").is_some() { item.get_mut("task") } else { Some(item) };
     if let Some(fields) = holder.and_then(Value::as_object_mut) {
         fields.insert("etag".to_owned(), Value::String(etag.to_owned()));
     }
-    Ok(Affected { id, title: title.to_owned(), etag: etag.to_owned() })
+    Ok(Affected { id, title: title.to_owned(), etag: etag.to_owned(), changes })
 }
 
 /// What the call would be refused with: nobody is asked for what can not be done.
@@ -279,17 +299,65 @@ fn impossible(message: String) -> ToolFailure {
     ToolFailure { reason: "INVALID_FIELDS".to_owned(), message }
 }
 
-/// What a request would change in its task, in short.
-fn changes(item: &Value) -> String {
+/// What a request would write into its task, field by field. Without a mask it is what has a value.
+fn changes(item: &Value, before: &Value) -> Vec<Changed> {
+    let Some(fields) = item.get("task").and_then(Value::as_object) else { return Vec::new() };
     let mask = ["updateMask", "update_mask"].iter().find_map(|key| item.get(key)).and_then(Value::as_str);
-    let (Some(mask), Some(task)) = (mask, item.get("task")) else { return String::new() };
-    let mut said = String::new();
-    for path in mask.split(',') {
-        let value = task.get(path).map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        let value: String = value.chars().take(60).collect();
-        let _ = write!(said, "{} {path} becomes {value}", if said.is_empty() { ":" } else { "," });
+    let paths: Vec<String> = match mask {
+        Some(mask) if !matches!(mask, "" | "*") => mask.split(',').map(|path| snake(path.trim())).collect(),
+        _ => fields.keys().map(|key| snake(key)).filter(|path| !matches!(path.as_str(), "id" | "etag")).collect(),
+    };
+    let of = |task: &Value, path: &str| [path, &camel(path)].iter().find_map(|key| task.get(key)).cloned();
+    let task = item.get("task").unwrap_or(&Value::Null);
+    let change = |field: String| {
+        let (before, after) = (of(before, &field).unwrap_or_default(), of(task, &field).unwrap_or_default());
+        Changed { field, before, after }
+    };
+    paths.into_iter().map(change).collect()
+}
+
+/// The name of a field in the contract, of one in JSON or in the contract.
+fn snake(name: &str) -> String {
+    name.chars().fold(String::new(), |mut snake, c| {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+        snake
+    })
+}
+
+/// The name of a field in JSON, of one in the contract.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |camel, part| {
+        let mut letters = part.chars();
+        let capital = letters.next().map(|c| c.to_ascii_uppercase());
+        camel + &capital.into_iter().chain(letters).collect::<String>()
+    })
+}
+
+/// A value in a question.
+fn shown(value: &Value) -> String {
+    if value.is_null() {
+        return "nothing".to_owned();
     }
-    said
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// The ids of the tasks that a call names.
+#[must_use]
+pub fn named(call: &ToolCall) -> HashSet<String> {
+    let items = match call.arguments.get("requests").and_then(Value::as_array) {
+        Some(items) => items.as_slice(),
+        None => std::slice::from_ref(&call.arguments),
+    };
+    items.iter().filter_map(task_id).map(str::to_owned).collect()
 }
 
 fn text<'a>(task: &'a Value, field: &str) -> Option<&'a str> {
@@ -310,6 +378,24 @@ fn verbs(tool: &str) -> (&'static str, &'static str) {
 
 fn counted(count: usize) -> String {
     format!("{count} task{}", if count == 1 { "" } else { "s" })
+}
+
+// === impl Affected ===
+
+impl Affected {
+    /// The task in a question, with what would be written into it.
+    fn line(&self) -> String {
+        let mut line = format!("- \"{}\"", self.title);
+        for (at, Changed { field, before, after }) in self.changes.iter().enumerate() {
+            let field = field.replace('_', " ");
+            let _ = write!(line, "{} {field} ", if at == 0 { ":" } else { "," });
+            let _ = match self.id.as_str() {
+                "" => write!(line, "{}", shown(after)),
+                _ => write!(line, "{} -> {}", shown(before), shown(after)),
+            };
+        }
+        line
+    }
 }
 
 // === impl Approval ===

@@ -46,13 +46,14 @@ fn a_call_is_bound_to_the_versions_of_today() {
     let approval = asked(2);
     let bound = json!({"requests": [{"taskId": "t0", "etag": "e0"}, {"taskId": "t1", "etag": "e1"}]});
     assert_eq!(approval.call.arguments, bound);
-    assert_eq!(approval.affected[1], Affected { id: "t1".into(), title: "task 1".into(), etag: "e1".into() });
+    let second = Affected { id: "t1".into(), title: "task 1".into(), etag: "e1".into(), changes: Vec::new() };
+    assert_eq!(approval.affected[1], second);
     let update = json!({"requests": [{"task": {"id": "t3", "priority": "PRIORITY_LOW"}, "updateMask": "priority"}]});
     let call = ToolCall { id: "c".into(), name: "update_tasks".into(), arguments: update };
     let approval = prepare(owner(), &call, &tasks(9), ASKED, true).unwrap();
     assert_eq!(approval.call.arguments["requests"][0]["task"]["etag"], "e3");
     assert!(approval.preview.starts_with("Something has changed"), "{}", approval.preview);
-    assert!(approval.preview.contains("- \"task 3\": priority becomes \"PRIORITY_LOW\""), "{}", approval.preview);
+    assert!(approval.preview.contains("- \"task 3\": priority nothing -> \"PRIORITY_LOW\""), "{}", approval.preview);
 }
 
 #[test]
@@ -77,6 +78,47 @@ fn new_tasks_are_counted_by_themselves() {
     let call = ToolCall { id: "c".into(), name: "add_tasks".into(), arguments: json!({"requests": requests}) };
     let approval = prepare(owner(), &call, &tasks(2), ASKED, false).unwrap();
     assert!(approval.preview.starts_with("This will add 6 tasks:\n- \"new 0\""), "{}", approval.preview);
+}
+
+#[test]
+fn what_would_be_written_is_shown_field_by_field_before_and_after() {
+    let mut tasks = tasks(6);
+    tasks[0]["dueTime"] = json!("2026-12-01T09:00:00Z");
+    let item = |n: usize, task: Value, mask: &str| {
+        let mut task = task;
+        task["id"] = json!(format!("t{n}"));
+        if mask.is_empty() { json!({"task": task}) } else { json!({"task": task, "updateMask": mask}) }
+    };
+    let requests = vec![
+        item(0, json!({"title": "new", "due_time": "2027-01-01T00:00:00Z"}), "title,dueTime"),
+        item(1, json!({"priority": "PRIORITY_HIGH"}), ""),
+        item(2, json!({}), "due_time"),
+        item(3, json!({"description": "x".repeat(900)}), "*"),
+    ];
+    let call = ToolCall { id: "c".into(), name: "update_tasks".into(), arguments: json!({"requests": requests}) };
+    assert_eq!(named(&call).len(), 4);
+    let approval = prepare(owner(), &call, &tasks, ASKED, false).unwrap();
+    let lines: Vec<_> = approval.preview.lines().collect();
+    assert_eq!(lines[0], "This will change 4 of 6 tasks:");
+    let first = "- \"task 0\": title \"task 0\" -> \"new\", \
+                 due time \"2026-12-01T09:00:00Z\" -> \"2027-01-01T00:00:00Z\"";
+    assert_eq!(lines[1], first);
+    assert_eq!(
+        lines[2..4],
+        ["- \"task 1\": priority nothing -> \"PRIORITY_HIGH\"", "- \"task 2\": due time nothing -> nothing"]
+    );
+    assert!(lines[4].ends_with('…') && lines[4].len() < 120, "{}", lines[4]);
+    let change = &approval.affected[0].changes[1];
+    let expected = ("due_time", json!("2026-12-01T09:00:00Z"), json!("2027-01-01T00:00:00Z"));
+    assert_eq!((change.field.as_str(), change.before.clone(), change.after.clone()), expected);
+}
+
+#[test]
+fn new_tasks_are_shown_with_what_they_are_given() {
+    let task = json!({"title": "bread", "dueTime": "2027-01-01T00:00:00Z"});
+    let call = ToolCall { id: "c".into(), name: "add_tasks".into(), arguments: json!({"requests": [{"task": task}]}) };
+    let approval = prepare(owner(), &call, &tasks(2), ASKED, false).unwrap();
+    assert!(approval.preview.contains("- \"bread\": due time \"2027-01-01T00:00:00Z\"\n"), "{}", approval.preview);
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod approval;
 pub mod conversation;
 pub mod fault;
 pub mod policy;
+pub mod rules;
 pub mod tool;
 pub mod turn;
 pub mod undo;

@@ -2,7 +2,7 @@
 //!
 //! Reads do. So does a write of a few tasks, which can be undone; but no turn changes more than
 //! [`MOST_TASKS`] tasks or takes away more than one by itself: a call that goes beyond that waits for
-//! the user's word. Taking back what the last turn did runs when the user's own words ask for it, and
+//! the user's word, and so does one beyond [`MOST_WRITES`], however few tasks they are of. Taking back what the last turn did runs when the user's own words ask for it, and
 //! only then. This does not trust the model: it counts what the calls touch. A call is judged whole,
 //! so that nothing is left half done.
 
@@ -12,10 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::tool::{ToolCall, ToolFailure};
+use super::{
+    rules::{Rule, Rules},
+    tool::{ToolCall, ToolFailure},
+};
 
 /// How many tasks one turn may change by itself.
 pub const MOST_TASKS: usize = 5;
+
+/// How many writes of a task one turn may make by itself.
+pub const MOST_WRITES: usize = MOST_TASKS;
 
 /// How many tasks one turn may take away by itself.
 pub const MOST_TAKEN_AWAY: usize = 1;
@@ -79,12 +85,18 @@ pub fn judge(
     let changed = targets(allowed(), &classify, is_change);
     let removed = targets(allowed(), &classify, is_removal);
     let too_many_changes = changed.union(&targets(&calls, &classify, is_change)).count() > MOST_TASKS;
+    // The same few tasks written over and over are many writes, too.
+    let writes = |calls: &mut dyn Iterator<Item = &ToolCall>| -> usize {
+        calls.filter(|call| classify(&call.name).is_some_and(is_change)).map(|call| touched(call).len()).sum()
+    };
+    let too_many_writes = writes(&mut allowed()) + writes(&mut calls.iter()) > MOST_WRITES;
     let too_many_removals = removed.union(&targets(&calls, &classify, is_removal)).count() > MOST_TAKEN_AWAY;
     let verdict = |call: &ToolCall, class: Class| {
         let touched = touched(call);
         match class {
             Class::Destructive if too_many_removals && !touched.is_subset(&removed) => Verdict::Waits,
             Class::Write | Class::Destructive if too_many_changes && !touched.is_subset(&changed) => Verdict::Waits,
+            Class::Write | Class::Destructive if too_many_writes => Verdict::Waits,
             _ => Verdict::Runs,
         }
     };
@@ -109,6 +121,33 @@ pub fn judge(
         })
         .collect();
     calls.into_iter().zip(outcomes).map(|(call, (refusal, waits))| Judged { call, refusal, waits }).collect()
+}
+
+/// Makes what was judged stricter, where the rules for a tool say so.
+#[must_use]
+pub fn restrict(
+    before: &[&Judged],
+    judged: Vec<Judged>,
+    rules: &Rules,
+    classify: impl Fn(&str) -> Option<Class>,
+) -> Vec<Judged> {
+    let would_wait = |judged: &Judged| judged.waits || is_asked_for(judged, rules);
+    let asks_once =
+        judged.iter().filter(|judged| would_wait(judged)).count() == 1 && !before.iter().any(|judged| judged.waits);
+    let stricter = |judged: Judged| match rules.rule(&judged.call.name) {
+        Rule::Deny if classify(&judged.call.name).is_some() => {
+            Judged { refusal: Some(denied(&judged.call.name)), waits: false, ..judged }
+        }
+        Rule::Approve if is_asked_for(&judged, rules) && asks_once => Judged { waits: true, ..judged },
+        Rule::Approve if is_asked_for(&judged, rules) => Judged { refusal: Some(needs_approval()), ..judged },
+        _ => judged,
+    };
+    judged.into_iter().map(stricter).collect()
+}
+
+/// Whether a call would run, but for a rule that wants the user to be asked.
+fn is_asked_for(judged: &Judged, rules: &Rules) -> bool {
+    judged.refusal.is_none() && !judged.waits && rules.rule(&judged.call.name) == Rule::Approve
 }
 
 /// What a call is answered with while it waits for the user's word.
@@ -160,6 +199,13 @@ fn unknown(name: &str) -> ToolFailure {
     // The name is the model's: it is cut, and never taken for more than data.
     let name: String = name.chars().take(64).collect();
     ToolFailure { reason: "TOOL_UNKNOWN".to_owned(), message: format!("there is no tool {name:?}") }
+}
+
+fn denied(tool: &str) -> ToolFailure {
+    ToolFailure {
+        reason: "TOOL_DENIED".to_owned(),
+        message: format!("{tool} may not be used here; the user's or the operator's settings say so"),
+    }
 }
 
 fn needs_approval() -> ToolFailure {

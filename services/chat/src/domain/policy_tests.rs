@@ -42,14 +42,54 @@ fn verdicts(before: &[Judged], calls: Vec<ToolCall>) -> Vec<&'static str> {
 
 fn undoing(before: &[Judged], calls: Vec<ToolCall>, undoable: Option<Uuid>) -> Vec<&'static str> {
     let before: Vec<&Judged> = before.iter().collect();
-    let said = |judged: Judged| match judged.refusal.as_ref().map(|refusal| refusal.reason.as_str()) {
+    judge(&before, calls, undoable, classify).into_iter().map(said).collect()
+}
+
+fn said(judged: Judged) -> &'static str {
+    match judged.refusal.as_ref().map(|refusal| refusal.reason.as_str()) {
         None if judged.waits => "waits",
         None => "runs",
         Some("APPROVAL_REQUIRED") => "refused",
         Some("TOOL_UNKNOWN") => "unknown",
+        Some("TOOL_DENIED") => "denied",
         Some(other) => panic!("{other}"),
-    };
-    judge(&before, calls, undoable, classify).into_iter().map(said).collect()
+    }
+}
+
+fn ruled(rules: &str, before: &[Judged], calls: Vec<ToolCall>) -> Vec<&'static str> {
+    let (before, rules): (Vec<&Judged>, _) = (before.iter().collect(), Rules::parse(rules, classify).unwrap());
+    let judged = judge(&before, calls, Some(LAST), classify);
+    restrict(&before, judged, &rules, classify).into_iter().map(said).collect()
+}
+
+#[test]
+fn a_rule_makes_stricter_what_runs_and_loosens_nothing() {
+    let rules = "add_tasks=approve,reopen_task=deny,list_tasks=deny,delete_tasks=auto";
+    let one = |name: &str| vec![call(0, name, "a")];
+    assert_eq!(ruled(rules, &[], one("add_tasks")), ["waits"]);
+    assert_eq!(ruled(rules, &[], one("reopen_task")), ["denied"]);
+    assert_eq!(ruled(rules, &[], one("list_tasks")), ["denied"]);
+    assert_eq!(ruled(rules, &[], one("nonsense")), ["unknown"]);
+    assert_eq!(ruled(rules, &[], vec![batch(0, "delete_tasks", &["a", "b"])]), ["waits"], "auto is no way around");
+    assert_eq!(ruled(rules, &[], vec![call(0, "add_tasks", ""), call(1, "add_tasks", "")]), ["refused"; 2]);
+    let beside = vec![call(0, "add_tasks", ""), batch(1, "delete_tasks", &["a", "b"])];
+    assert_eq!(ruled(rules, &[], beside), ["refused", "waits"], "there is one question");
+    let asked = judge(&[], vec![batch(0, "delete_tasks", &["a", "b"])], None, classify);
+    assert_eq!(ruled(rules, &asked, one("add_tasks")), ["refused"], "a turn asks once");
+    let undo = vec![call(0, "undo_turn", &LAST.to_string())];
+    assert_eq!(ruled("undo_turn=deny", &[], undo.clone()), ["denied"]);
+    assert_eq!(ruled("", &[], undo), ["runs"]);
+}
+
+#[test]
+fn r_122_writing_the_same_task_over_and_over_waits_after_five_times() {
+    let again =
+        |from: usize, count: usize| (from..from + count).map(|n| call(n, "update_tasks", "a")).collect::<Vec<_>>();
+    assert_eq!(verdicts(&[], again(0, 5)), ["runs"; 5]);
+    let before = judge(&[], again(0, 5), None, classify);
+    assert_eq!(verdicts(&before, again(9, 1)), ["waits"]);
+    assert_eq!(verdicts(&[], again(0, 6)), ["refused"; 6]);
+    assert_eq!(verdicts(&before, vec![call(9, "list_tasks", "")]), ["runs"]);
 }
 
 #[test]
@@ -155,6 +195,8 @@ proptest! {
         let run: Vec<&ToolCall> = before.iter().filter(|j| j.refusal.is_none() && !j.waits).map(|j| &j.call).collect();
         prop_assert!(targets(run.iter().copied(), classify, |class| class != Class::Read).len() <= MOST_TASKS);
         prop_assert!(targets(run.iter().copied(), classify, |class| class == Class::Destructive).len() <= MOST_TAKEN_AWAY);
+        let writes: usize = run.iter().filter(|call| classify(&call.name) != Some(Class::Read)).map(|call| touched(call).len()).sum();
+        prop_assert!(writes <= MOST_WRITES, "{writes}");
         prop_assert!(before.iter().filter(|judged| judged.waits).count() <= 1);
     }
 }

@@ -5,6 +5,8 @@
 //! another process, and nothing that was stored is done twice. What a turn costs is bounded: rounds
 //! of the model, calls a round, the length of the answer.
 
+mod changed;
+
 use std::borrow::Cow;
 
 use errand_changelog::Seq;
@@ -17,10 +19,13 @@ use super::{
     approval::{After, Approval, DECLINED, EXPIRED, GONE, Verdict},
     fault::Fault,
     policy::{self, Class, Judged},
+    rules::Rules,
     tool::{ToolCall, ToolFailure},
-    undo::{self, UNDO},
+    undo,
     usage::Usage,
 };
+
+pub use changed::{has_changed, undone};
 
 /// How often the model is asked in one turn.
 pub const MOST_ROUNDS: usize = 8;
@@ -358,7 +363,23 @@ pub fn asked(
             call.arguments = Value::Null;
         }
     }
-    Event::ModelAnswered(Answer::Calls(policy::judge(&before, calls, undoable, classify)))
+    // What was surely not done leaves room for another try.
+    let runs = runs(events);
+    let is_undone = |judged: &Judged| runs.iter().any(|run| run.call.id == judged.call.id && run.is_undone());
+    let counted: Vec<&Judged> = before.iter().copied().filter(|judged| judged.waits || !is_undone(judged)).collect();
+    Event::ModelAnswered(Answer::Calls(policy::judge(&counted, calls, undoable, classify)))
+}
+
+/// The same event, where the rules for a tool make the verdict on it stricter.
+#[must_use]
+pub fn restricted(events: &[Event], event: Event, rules: &Rules, classify: impl Fn(&str) -> Option<Class>) -> Event {
+    match event {
+        Event::ModelAnswered(Answer::Calls(calls)) => {
+            let before: Vec<&Judged> = events.iter().flat_map(judged).collect();
+            Event::ModelAnswered(Answer::Calls(policy::restrict(&before, calls, rules, classify)))
+        }
+        event => event,
+    }
 }
 
 /// The event of a call that was carried out. Heavy results are kept until they are too many; of what
@@ -379,33 +400,6 @@ pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFail
         outcome => outcome,
     };
     Event::ToolFinished { call_id: call_id.to_owned(), outcome }
-}
-
-/// Whether one of the newest events, from this step on, says that a task was changed. Taking back what
-/// a turn did does not count: to undo once more is to go further back. Taking that back counts.
-#[must_use]
-pub fn has_changed(events: &[Event], from: usize) -> bool {
-    let redoes = matches!(events.get(1), Some(Event::Undoing { redoes: true, .. }));
-    successes(events, from).any(|(call, result)| {
-        !is_read(&call.name) && (call.name != UNDO || redoes) && (result.get("id").is_some() || tasks(result) > 0)
-    })
-}
-
-/// The turn that one of the newest events, from this step on, says was taken back.
-#[must_use]
-pub fn undone(events: &[Event], from: usize) -> Option<Uuid> {
-    successes(events, from).filter(|(call, _)| call.name == UNDO).find_map(|(call, _)| policy::named_turn(call))
-}
-
-/// The calls that the newest events, from this step on, say have succeeded.
-fn successes(events: &[Event], from: usize) -> impl Iterator<Item = (&ToolCall, &Value)> {
-    let runs = runs(events);
-    events.iter().skip(from).filter_map(move |event| match event {
-        Event::ToolFinished { call_id, outcome: Ok(result) } => {
-            runs.iter().rev().find(|run| run.call.id == *call_id).map(|run| (run.call, result))
-        }
-        _ => None,
-    })
 }
 
 fn is_read(tool: &str) -> bool {
@@ -452,6 +446,17 @@ fn outcomes<'a>(events: &'a [Event], id: &str) -> impl Iterator<Item = &'a Resul
         Event::ToolFinished { call_id, outcome } if call_id == id => Some(outcome),
         _ => None,
     })
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Whether the call was made and surely did nothing: its peer refused it for what it asked.
+    fn is_undone(&self) -> bool {
+        const IN_DOUBT: [&str; 5] =
+            ["OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED", "UNAVAILABLE", "INTERNAL", "MESSAGE_TOO_LARGE"];
+        matches!(self.outcome, Some(Err(failure)) if !IN_DOUBT.contains(&failure.reason.as_str()))
+    }
 }
 
 // === impl Turn ===

@@ -176,6 +176,20 @@ fn approval() -> approval::Approval {
 }
 
 #[test]
+fn what_a_peer_refused_leaves_room_for_another_try_and_what_is_in_doubt_does_not() {
+    for (reason, expected) in [("INVALID_FIELDS", false), ("OUTCOME_UNKNOWN", true), ("UNAVAILABLE", true)] {
+        let mut events = vec![started()];
+        events.push(asked(&events, (0..5).map(|n| call(&n.to_string(), "add_tasks")).collect(), None, classify));
+        for n in 0..5 {
+            let failure = ToolFailure { reason: reason.to_owned(), message: String::new() };
+            events.push(finished(&events, &n.to_string(), Err(failure)));
+        }
+        let again = asked(&events, vec![call("again", "add_tasks")], None, classify);
+        assert_eq!(judged(&again)[0].waits, expected, "{reason}");
+    }
+}
+
+#[test]
 fn a_call_that_waits_ends_the_turn_with_the_question() {
     let judged = Judged { call: approval().call, refusal: None, waits: true };
     let read = Judged { call: call("a", "list_tasks"), refusal: None, waits: false };

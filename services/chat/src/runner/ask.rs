@@ -11,10 +11,9 @@ use crate::{
         approval,
         fault::{self, Fault},
         turn::{self, Event, Turn},
-        undo::{self, Wanted},
     },
     model::{ModelError, Step},
-    store::{History, Reach},
+    store::Reach,
     task_tools::classify,
 };
 
@@ -69,25 +68,6 @@ impl Inner {
                 vec![fault::failed(&error.to_string(), kind(&error))]
             }
         })
-    }
-
-    /// What the user's words mean where they are no model's to read: the answer to a question of ours,
-    /// or the wish to take a turn back.
-    async fn own_word(&self, owner: UserId, turn: &Turn, history: &History, said: &str) -> Result<Option<Event>, Why> {
-        if let Some((asked_in, approval)) = approval::pending(&history.messages, &history.turns)
-            && let Some(verdict) = approval::verdict(owner, approval, said, turn.started)
-        {
-            return Ok(Some(Event::Answered { asked_in, verdict }));
-        }
-        let wanted = match undo::wanted(said) {
-            Some(Wanted::Turn(id)) => Some(id),
-            Some(Wanted::Last) => history.last_turn,
-            None => None,
-        };
-        let Some(id) = wanted else { return Ok(None) };
-        let before = self.store.turn(owner, id).await.map_err(Why::Store)?;
-        let redoes = before.is_some_and(|before| turn::undone(&before.events, 0).is_some());
-        Ok(Some(Event::Undoing { call: undo::call(id), redoes }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every engine must do. Each function is one property of a store that is empty at first.
 
+mod settings;
 mod spending_tests;
 
 use errand_changelog::UserId;
@@ -38,6 +39,7 @@ macro_rules! suite {
             the_last_turn_that_changed_something_is_known_however_far_back,
             r_041_an_erased_owner_writes_nothing_more,
             what_is_old_is_let_go_and_messages_stay,
+            settings_are_their_owners_and_have_versions,
         }
     };
     ($place:ty; $($name:ident),*,) => {
@@ -50,6 +52,7 @@ macro_rules! suite {
         })*
     };
 }
+pub(crate) use settings::settings_are_their_owners_and_have_versions;
 pub(crate) use suite;
 
 pub(crate) use spending_tests::r_083_what_was_spent_on_a_day_keeps_turns_of_that_day_from_beginning;

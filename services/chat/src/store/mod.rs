@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     conversation::{Content, Conversation, Message},
+    rules::{Rules, Settings},
     turn::{Event, Turn},
 };
 
@@ -78,6 +79,12 @@ pub trait Store: Send + Sync + fmt::Debug {
         now: Timestamp,
         origin: Origin,
     ) -> Result<Deleted, Error>;
+
+    /// What the owner has set.
+    async fn settings(&self, owner: UserId) -> Result<Settings, Error>;
+
+    /// Sets the owner's rules.
+    async fn update_settings(&self, owner: UserId, new: NewSettings, origin: Origin) -> Result<Set, Error>;
 
     /// Takes away a part of everything that the owner has, and leaves a tombstone. Answers whether
     /// nothing is left.
@@ -217,6 +224,30 @@ pub enum Updated {
     /// There is no such conversation.
     Unknown,
     /// It has another version.
+    Stale,
+    /// The owner was erased.
+    Erased,
+}
+
+/// What an owner sets.
+#[derive(Debug, Clone)]
+pub struct NewSettings {
+    /// The version that the settings must have.
+    pub expected: Option<Seq>,
+    /// The rules.
+    pub rules: Rules,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What came of setting something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Set {
+    /// It is so, now or since the first of these requests.
+    Done(Settings),
+    /// The request id belongs to another request.
+    Reused,
+    /// The settings have another version.
     Stale,
     /// The owner was erased.
     Erased,

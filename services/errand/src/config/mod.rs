@@ -24,6 +24,7 @@ use errand_chassis::{
     server::Limits as Connections,
     tls::{ClientTls, TlsError},
 };
+use errand_chat::domain::rules::Rules;
 use errand_gateway::{AllowedOrigin, Network, Rates};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -103,6 +104,9 @@ pub(crate) struct Limits {
     address_rates: OfAddress,
     /// `ERRAND_REPLICAS`, default 1. The gateways that share these limits.
     replicas: u32,
+    /// `ERRAND_TOOL_POLICY`, default none. What the assistant's tools may do, where that is less than it may do
+    /// anyway: `delete_tasks=deny,add_tasks=approve`.
+    pub(crate) tool_policy: Rules,
 }
 
 /// Where the data is.
@@ -226,6 +230,7 @@ impl Config {
     pub(crate) fn chat(&self) -> errand_chat::Config {
         let mut config = errand_chat::Config::default();
         config.turns = self.limits.max_turns;
+        config.rules = self.limits.tool_policy.clone();
         config.tokens_a_day = self.llm.tokens_a_day.filter(|_| self.llm.model.is_some()).map(u64::from);
         config
     }
@@ -290,6 +295,7 @@ impl Limits {
             address_rates: sources
                 .value(setting("limits", "address_rates", "ERRAND_ADDRESS_RATES"), OfAddress::default()),
             replicas: sources.value(setting("limits", "replicas", "ERRAND_REPLICAS"), 1),
+            tool_policy: sources.value(setting("limits", "tool_policy", "ERRAND_TOOL_POLICY"), Rules::default()),
         }
     }
 

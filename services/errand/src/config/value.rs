@@ -6,6 +6,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use errand_chassis::{listener::Address, target::Targets};
+use errand_chat::domain::rules::Rules;
 use errand_gateway::{AllowedOrigin, Network};
 use jiff::SignedDuration;
 
@@ -81,6 +82,18 @@ impl Value for String {
 
     fn show(&self) -> toml::Value {
         self.clone().into()
+    }
+}
+
+impl Value for Rules {
+    const EXPECTED: &'static str = "a list of tool=auto, tool=approve or tool=deny, with commas between";
+
+    fn read(text: &str) -> Option<Self> {
+        errand_chat::rules(text).ok()
+    }
+
+    fn show(&self) -> toml::Value {
+        self.to_string().into()
     }
 }
 

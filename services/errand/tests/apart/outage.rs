@@ -7,7 +7,7 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::{
-    sandbox::{PASSWORD, Person, Sandbox, from_elsewhere, reason, refusal, refused},
+    sandbox::{PASSWORD, Person, Sandbox, from_elsewhere, reason, refusal, refused, rounds},
     shape::Role,
 };
 
@@ -92,4 +92,47 @@ async fn r_117_while_task_is_down_a_message_is_kept_and_the_conversation_goes_on
     ann.say(&first.conversation_id, "add buy eggs").await;
     let titles = ann.titles().await;
     assert!(titles.starts_with(&["buy milk".to_owned()]) && titles.ends_with(&["buy eggs".to_owned()]), "{titles:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r_117_a_task_that_hangs_or_resets_in_the_middle_of_a_turn_loses_no_message_and_does_nothing_twice() {
+    let mut sandbox = Sandbox::start();
+    let ann = sandbox.sign_up().await;
+    let first = ann.say("", "add buy milk").await;
+    let places = sandbox.places(Role::Task);
+    for (round, kills) in [false, true].into_iter().enumerate() {
+        places.iter().for_each(|place| sandbox.processes[*place].signal("STOP"));
+        let request = errand_proto::chat::SendMessageRequest {
+            conversation_id: first.conversation_id.clone(),
+            content: format!("add item {round}"),
+            request_id: format!("item-{round}"),
+            ..Default::default()
+        };
+        let sent = {
+            let (ann, request) = (ann.clone(), request.clone());
+            tokio::spawn(async move { ann.chat().send_message(ann.request(request)).await })
+        };
+        // Longer than one try of a call takes.
+        tokio::time::sleep(Duration::from_secs(rounds(2, 6) as u64)).await;
+        tokio::task::block_in_place(|| {
+            for place in &places {
+                if kills {
+                    sandbox.kill_one(*place);
+                    sandbox.start_one(*place);
+                } else {
+                    sandbox.processes[*place].signal("CONT");
+                }
+            }
+        });
+        if let Err(status) = sent.await.unwrap() {
+            assert!([Code::Unavailable, Code::DeadlineExceeded].contains(&refusal(Err::<(), _>(status)).code));
+        }
+        let again = ann.chat().send_message(ann.request(request)).await.unwrap().into_inner();
+        let titles = ann.titles().await;
+        let made = titles.iter().filter(|title| **title == format!("item {round}")).count();
+        let failed = again.tool_calls.iter().any(|call| !call.error.is_empty());
+        assert!(made == 1 || (made == 0 && failed), "{made}: {again:?}");
+    }
+    ann.say(&first.conversation_id, "add buy eggs").await;
+    assert!(ann.titles().await.contains(&"buy eggs".to_owned()));
 }

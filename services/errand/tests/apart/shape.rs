@@ -204,6 +204,13 @@ impl Sandbox {
     }
 }
 
+/// Kills what clients call and starts it again.
+pub(crate) fn strike_the_edge(sandbox: &mut Sandbox) {
+    let gateway = sandbox.places(Role::Gateway)[0];
+    sandbox.kill_one(gateway);
+    sandbox.start_one(gateway);
+}
+
 /// Where a service can be called: at the gateway, and at each of its own processes.
 pub(crate) fn doors(sandbox: &Sandbox, service: &str) -> Vec<SocketAddr> {
     let word = service.split('.').nth(1).unwrap();

@@ -1,7 +1,10 @@
-//! A question answered and a turn taken back by their ids, over gRPC and over REST.
+//! A question answered and a turn taken back by their ids, over gRPC and over REST; and what tools may do.
 
 use errand_proto::{
-    chat::{ApprovalDecision, ApproveTurnRequest, SendMessageResponse, UndoTurnRequest, UndoTurnResponse},
+    chat::{
+        ApprovalDecision, ApproveTurnRequest, SendMessageResponse, Settings, ToolPolicy, ToolSetting, UndoTurnRequest,
+        UndoTurnResponse, UpdateSettingsRequest,
+    },
     task::{Task, UpdateTaskRequest},
 };
 use serde_json::{Value, json};
@@ -126,4 +129,59 @@ async fn both_are_told_over_rest_from_the_same_contract() {
     let (status, undone) = post(format!("/v1/turns/{turn}:undo"), json!({}));
     assert_eq!((status, undone["tasks"].as_array().map(Vec::len)), (200, Some(6)), "{undone}");
     assert!(ann.list().await.iter().all(|task| !task.completed));
+}
+
+async fn set(person: &Person, tools: &[(&str, ToolPolicy)], etag: &str) -> Result<Settings, Status> {
+    let setting = |(tool, policy): &(&str, ToolPolicy)| ToolSetting {
+        tool: (*tool).to_owned(),
+        policy: (*policy).into(),
+        ..Default::default()
+    };
+    let settings = Settings { tools: tools.iter().map(setting).collect(), etag: etag.to_owned(), ..Default::default() };
+    let request = UpdateSettingsRequest { settings: Some(settings), ..Default::default() };
+    Ok(person.chat().update_settings(person.request(request)).await?.into_inner())
+}
+
+fn effective(settings: &Settings, tool: &str) -> ToolPolicy {
+    settings.tools.iter().find(|setting| setting.tool == tool).unwrap().effective_policy()
+}
+
+#[tokio::test]
+async fn a_user_can_be_stricter_than_the_operator_and_never_looser() {
+    let sandbox = Sandbox::with(&[("ERRAND_TOOL_POLICY", "complete_tasks=deny, update_tasks=approve")]);
+    let (ann, bob) = (sandbox.sign_up().await, sandbox.sign_up().await);
+    let settings =
+        set(&ann, &[("add_tasks", ToolPolicy::Approve), ("complete_tasks", ToolPolicy::Auto)], "").await.unwrap();
+    assert_eq!(effective(&settings, "add_tasks"), ToolPolicy::Approve);
+    assert_eq!(effective(&settings, "complete_tasks"), ToolPolicy::Deny, "never looser");
+    assert_eq!(effective(&settings, "update_tasks"), ToolPolicy::Approve);
+    assert_eq!(effective(&settings, "list_tasks"), ToolPolicy::Auto);
+
+    // One task waits for her word, and for nobody else's.
+    let asked = ann.say("", "add buy milk").await;
+    assert!(ann.list().await.is_empty());
+    let question = asked.approval_requested.as_ref().unwrap_or_else(|| panic!("{asked:?}"));
+    assert_eq!(question.tool, "add_tasks");
+    decide(&ann, decision(&asked, ApprovalDecision::Approve)).await.unwrap();
+    assert_eq!(ann.titles().await, ["buy milk"]);
+    bob.say("", "add buy bread").await;
+    assert_eq!(bob.titles().await, ["buy bread"]);
+    let renaming = ann.say("", "rename buy milk to buy oat milk").await;
+    let question = renaming.approval_requested.as_ref().unwrap_or_else(|| panic!("{renaming:?}"));
+    assert!(question.preview.contains("title \"buy milk\" -> \"buy oat milk\""), "{}", question.preview);
+    assert_eq!(question.affected[0].changes[0].field, "title");
+    ann.say("", "complete buy milk").await;
+    assert!(!ann.list().await[0].completed, "the operator does not let it");
+
+    // A yes to what is forbidden meanwhile is no yes any more.
+    let asked = ann.say("", "add buy eggs").await;
+    set(&ann, &[("add_tasks", ToolPolicy::Deny)], &settings.etag).await.unwrap();
+    let _ = decide(&ann, decision(&asked, ApprovalDecision::Approve)).await;
+    assert_eq!(ann.titles().await, ["buy milk"]);
+
+    let stale = set(&ann, &[], &settings.etag).await;
+    assert_eq!(reason(stale), refused(Code::Aborted, "ETAG_MISMATCH"));
+    for (tool, policy) in [("purge_tasks", ToolPolicy::Deny), ("list_tasks", ToolPolicy::Approve)] {
+        assert_eq!(reason(set(&ann, &[(tool, policy)], "").await), refused(Code::InvalidArgument, "INVALID_FIELDS"));
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use errand_proto::chat::{ResumeTurnRequest, SendMessageRequest, turn_event::Event};
 use tonic::Code;
 
 use crate::sandbox::{Person, Sandbox, rounds};
@@ -113,5 +114,53 @@ async fn a_message_whose_turn_was_cut_by_a_crash_is_answered_when_it_is_sent_aga
         let answer = ann.chat().send_message(ann.request(request)).await.unwrap().into_inner();
         assert_eq!(answer.tool_calls.len(), 1);
         assert_eq!(ann.list().await.len(), round + 1, "the tool ran once");
+    }
+}
+
+#[tokio::test]
+async fn r_103_a_turn_that_is_killed_at_any_step_is_finished_by_resume_turn_and_does_nothing_twice() {
+    let mut sandbox = Sandbox::start();
+    let mut ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
+    let mut chat = String::new();
+    for round in 0..rounds(6, 200) {
+        // An answer that adds a task; a question; its answer, which takes all of them away.
+        let said = match round % 3 {
+            0 => format!("add item {round}"),
+            1 => "delete everything".to_owned(),
+            _ => "yes".to_owned(),
+        };
+        if round % 3 == 0 {
+            ann.create(&format!("beside {round}")).await;
+        }
+        let request = SendMessageRequest { conversation_id: chat.clone(), content: said, ..Default::default() };
+        let mut stream = ann.chat().stream_message(ann.request(request)).await.unwrap().into_inner();
+        let mut last = stream.message().await.unwrap().unwrap();
+        let (turn_id, steps) = (last.turn_id.clone(), round / 3 % 4);
+        for _ in 0..steps {
+            match stream.message().await {
+                Ok(Some(event)) => last = event,
+                _ => break,
+            }
+        }
+        chat.clone_from(&last.conversation_id);
+        sandbox.kill_and_restart();
+
+        ann = sandbox.log_in("ann@example.com").await.unwrap();
+        let resume = ResumeTurnRequest { turn_id: turn_id.clone(), after_seq: last.seq };
+        let mut stream = ann.chat().resume_turn(ann.request(resume)).await.unwrap().into_inner();
+        let (mut seq, mut replied) = (last.seq, matches!(last.event, Some(Event::Replied(_))));
+        while let Some(event) = stream.message().await.unwrap() {
+            assert_eq!(event.seq, seq + 1, "without a gap, and nothing twice");
+            seq = event.seq;
+            replied = matches!(event.event, Some(Event::Replied(_)));
+        }
+        assert!(replied, "round {round} after {steps} steps");
+        let mut titles = ann.titles().await;
+        titles.sort();
+        match round % 3 {
+            0 => assert_eq!(titles, [format!("beside {round}"), format!("item {round}")]),
+            1 => assert_eq!(titles.len(), 2, "a question is no answer"),
+            _ => assert!(titles.is_empty(), "{titles:?}"),
+        }
     }
 }

@@ -90,6 +90,7 @@ fn text(field: &FieldDescriptor, names: &Names, within: &str) -> Option<String> 
         (_, "session_id") => &names.session,
         (_, "title") => "changed by a request",
         (_, "content") => "hello",
+        ("ToolSetting", "tool") => "delete_tasks",
         (_, "hash") => "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
         (_, "email") => "somebody@example.com",
         (_, "password" | "current_password") => PASSWORD,

@@ -90,6 +90,11 @@ impl Ground {
     }
 }
 
+/// Kills what clients call and starts it again: here that is everything.
+pub(crate) fn strike_the_edge(sandbox: &mut Sandbox) {
+    sandbox.kill_and_restart();
+}
+
 /// Where a service can be called: here only where everything can.
 pub(crate) fn doors(sandbox: &Sandbox, _service: &str) -> Vec<SocketAddr> {
     vec![sandbox.address]

@@ -23,7 +23,7 @@ const TURNS: i64 = 50;
 /// Owners that one part visits at most.
 const OWNERS: i64 = 100;
 
-const ERASE: &str = "SELECT chat.erase_v1($1, $2, $3) AS is_done";
+const ERASE: &str = "SELECT chat.erase_v2($1, $2, $3) AS is_done";
 
 const TIDY: &str = "SELECT next, is_end FROM chat.tidy_v1($1, $2, $3, $4, $5, $6)";
 

@@ -7,6 +7,7 @@
 
 mod conversations;
 mod housekeeping;
+mod settings;
 mod turns;
 
 use std::sync::{Arc, Mutex};
@@ -27,9 +28,9 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewTurn, Page, Reach, Renewed, Said, Store, Taken, Updated,
+    NewSettings, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
 };
-use crate::domain::{conversation::Conversation, turn::Turn};
+use crate::domain::{conversation::Conversation, rules, turn::Turn};
 
 /// The schema `chat` of the database.
 pub const MIGRATIONS: &[Migration] = &[
@@ -52,6 +53,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 4,
         name: "spending",
         sql: include_str!("../../../../../migrations/chat/postgres/0004_spending.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "settings",
+        sql: include_str!("../../../../../migrations/chat/postgres/0005_settings.sql"),
     },
 ];
 
@@ -198,6 +204,14 @@ impl Store for Postgres {
         origin: Origin,
     ) -> Result<Deleted, Error> {
         self.delete(owner, id, now, &origin).await
+    }
+
+    async fn settings(&self, owner: UserId) -> Result<rules::Settings, Error> {
+        settings::get(&self.database, owner).await
+    }
+
+    async fn update_settings(&self, owner: UserId, new: NewSettings, origin: Origin) -> Result<Set, Error> {
+        self.set(owner, &new, &origin).await
     }
 
     async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error> {

@@ -53,7 +53,7 @@ pub(super) fn erase(connection: &Connection, owner: UserId, now: Timestamp) -> R
              ON CONFLICT (owner) DO UPDATE SET erase_time = coalesce(erase_time, excluded.erase_time)",
         )?
         .execute(params![blob(owner), micros(now)])?;
-    let mut gone = 0;
+    let mut gone = connection.prepare_cached("DELETE FROM settings WHERE owner = ?1")?.execute(params![blob(owner)])?;
     for sql in [
         "DELETE FROM requests WHERE owner = ?1 AND request_id IN (
              SELECT request_id FROM requests WHERE owner = ?1 LIMIT ?2)",

@@ -6,6 +6,7 @@
 
 mod conversations;
 mod housekeeping;
+mod settings;
 mod turns;
 
 use std::path::Path;
@@ -23,9 +24,9 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewTurn, Page, Reach, Renewed, Said, Store, Taken, Updated,
+    NewSettings, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
 };
-use crate::domain::{conversation::Conversation, turn::Turn};
+use crate::domain::{conversation::Conversation, rules::Settings, turn::Turn};
 
 /// The schema of the file.
 pub const MIGRATIONS: &[Migration] = &[
@@ -48,6 +49,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 4,
         name: "spending",
         sql: include_str!("../../../../../migrations/chat/sqlite/0004_spending.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "settings",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0005_settings.sql"),
     },
 ];
 
@@ -173,6 +179,14 @@ impl Store for Sqlite {
         origin: Origin,
     ) -> Result<Deleted, Error> {
         self.change(owner, move |connection| conversations::delete(connection, owner, id, now, &origin)).await
+    }
+
+    async fn settings(&self, owner: UserId) -> Result<Settings, Error> {
+        self.database.get(move |connection| settings::get(connection, owner)).await
+    }
+
+    async fn update_settings(&self, owner: UserId, new: NewSettings, origin: Origin) -> Result<Set, Error> {
+        self.change(owner, move |connection| settings::update(connection, owner, &new, &origin)).await
     }
 
     async fn erase(&self, owner: UserId, now: Timestamp) -> Result<bool, Error> {
