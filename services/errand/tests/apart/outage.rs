@@ -104,7 +104,7 @@ async fn r_117_a_task_that_hangs_or_resets_in_the_middle_of_a_turn_loses_no_mess
         places.iter().for_each(|place| sandbox.processes[*place].signal("STOP"));
         let request = errand_proto::chat::SendMessageRequest {
             conversation_id: first.conversation_id.clone(),
-            content: format!("add item {round}"),
+            content: format!("add buy thing {round}"),
             request_id: format!("item-{round}"),
             ..Default::default()
         };
@@ -129,7 +129,7 @@ async fn r_117_a_task_that_hangs_or_resets_in_the_middle_of_a_turn_loses_no_mess
         }
         let again = ann.chat().send_message(ann.request(request)).await.unwrap().into_inner();
         let titles = ann.titles().await;
-        let made = titles.iter().filter(|title| **title == format!("item {round}")).count();
+        let made = titles.iter().filter(|title| **title == format!("buy thing {round}")).count();
         let failed = again.tool_calls.iter().any(|call| !call.error.is_empty());
         assert!(made == 1 || (made == 0 && failed), "{made}: {again:?}");
     }

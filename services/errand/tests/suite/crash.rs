@@ -125,7 +125,7 @@ async fn r_103_a_turn_that_is_killed_at_any_step_is_finished_by_resume_turn_and_
     for round in 0..rounds(6, 200) {
         // An answer that adds a task; a question; its answer, which takes all of them away.
         let said = match round % 3 {
-            0 => format!("add item {round}"),
+            0 => format!("add buy thing {round}"),
             1 => "delete everything".to_owned(),
             _ => "yes".to_owned(),
         };
@@ -158,7 +158,7 @@ async fn r_103_a_turn_that_is_killed_at_any_step_is_finished_by_resume_turn_and_
         let mut titles = ann.titles().await;
         titles.sort();
         match round % 3 {
-            0 => assert_eq!(titles, [format!("beside {round}"), format!("item {round}")]),
+            0 => assert_eq!(titles, [format!("beside {round}"), format!("buy thing {round}")]),
             1 => assert_eq!(titles.len(), 2, "a question is no answer"),
             _ => assert!(titles.is_empty(), "{titles:?}"),
         }
