@@ -33,7 +33,11 @@ pub(crate) use self::{
     conversations::{Change, Wanted},
     follow::{Follower, Next},
 };
-pub(crate) use crate::{runner::live::Words, store::Said, task_tools::Voice};
+pub(crate) use crate::{
+    runner::live::Words,
+    store::Said,
+    task_tools::{Voice, classify},
+};
 
 /// How many turns that wait in a conversation are finished before a new one begins. There is one
 /// at most, unless others write at the same moment.

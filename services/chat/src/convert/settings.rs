@@ -5,9 +5,9 @@ use prost_types::FieldMask;
 
 use super::time;
 use crate::{
+    app::classify,
     domain::rules::{NoRule, Rule, Rules, Settings},
     error::Error,
-    task_tools::classify,
 };
 
 /// Every tool, with what its user says and what holds under the rules of the operator.

@@ -1,5 +1,6 @@
 //! What every engine must do. Each function is one property of a store that is empty at first.
 
+#[path = "conformance/settings_tests.rs"]
 mod settings;
 mod spending_tests;
 

@@ -28,6 +28,8 @@ mod demo;
 mod doors;
 #[path = "../suite/forge.rs"]
 mod forge;
+#[path = "../suite/hostile.rs"]
+mod hostile;
 #[path = "../suite/idempotency.rs"]
 mod idempotency;
 #[path = "../suite/input.rs"]

@@ -13,6 +13,7 @@ mod deletion;
 mod demo;
 mod doors;
 mod forge;
+mod hostile;
 mod idempotency;
 mod identity;
 mod input;
