@@ -144,7 +144,7 @@ impl Messages {
 }
 
 /// `forward` gives every answer an end that says how it went; this is for one that does not.
-fn no_answer() -> Status {
+pub(crate) fn no_answer() -> Status {
     let message = "the service behind the gateway did not finish its answer; try again";
     Error::new(Code::Unavailable, "UNAVAILABLE", message).retry_after(std::time::Duration::from_secs(1)).into()
 }

@@ -1,9 +1,10 @@
 //! An error of the edge in the caller's face: a trailers-only answer for gRPC and gRPC-Web, a
-//! `google.rpc.Status` as JSON with a fitting HTTP status for everything else.
+//! last envelope for a stream of Connect, a `google.rpc.Status` as JSON with a fitting HTTP status for everything else.
 
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::{BufMut, Bytes, BytesMut};
 use errand_chassis::{error, request_id::RequestId};
 use errand_proto::contract;
 use http::{
@@ -36,12 +37,19 @@ pub(crate) enum Shape {
     },
     /// Connect, unary: by the path of a method.
     Connect,
+    /// Connect, with messages in envelopes: by the path of a method, or of what every gRPC server offers.
+    ConnectStream,
     /// Anything else.
     Http {
         /// Whether errors are wanted as `application/problem+json` (RFC 9457).
         problem: bool,
     },
 }
+
+/// Connect's messages in envelopes, both ways.
+pub(crate) const CONNECT_STREAM: &str = "application/connect+proto";
+/// The flag of the envelope that ends such a stream.
+const END_OF_STREAM: u8 = 0x02;
 
 /// An error is JSON.
 const JSON: &str = "application/json";
@@ -75,6 +83,8 @@ impl Shape {
         };
         if (is(JSON) || is("application/proto")) && is_method() {
             Self::Connect
+        } else if is(CONNECT_STREAM) && (is_method() || request.uri().path().starts_with("/grpc.")) {
+            Self::ConnectStream
         } else if is(GRPC_WEB) || is("application/grpc-web+proto") {
             web(false, is("application/grpc-web+proto"))
         } else if is(GRPC_WEB_TEXT) || is("application/grpc-web-text+proto") {
@@ -117,6 +127,7 @@ pub(crate) fn answer(shape: Shape, request_id: Option<&RequestId>, status: &Stat
         Shape::Grpc { content_type } | Shape::GrpcWeb { content_type, .. } => content_type,
         Shape::Http { problem } => return as_json(request_id, status, problem),
         Shape::Connect => return as_connect(request_id, status),
+        Shape::ConnectStream => return as_connect_stream(request_id, status),
     };
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = headers(request_id, status);
@@ -193,10 +204,46 @@ fn as_problem(http_status: StatusCode, status: &Status, value: Value) -> Value {
     problem
 }
 
-/// The error as Connect has it (connectrpc.com/docs/protocol#error-end-stream): a word for the code, the details in base64.
 fn as_connect(request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
     let completed = Status::from_header_map(&headers(request_id, status)).unwrap_or_else(|| status.clone());
-    let details = errand_proto::status::details(&completed);
+    let mut response = Response::new(Body::new(http_body_util::Full::from(connect_error(&completed).to_string())));
+    *response.status_mut() = http_status(&completed);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    advise(&completed, &mut response);
+    response
+}
+
+/// A stream that is refused answers 200 and ends at once. Where the content type is the mistake, HTTP says it, as
+/// Connect has it.
+fn as_connect_stream(request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
+    if http_status(status) == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return as_connect(request_id, status);
+    }
+    let mut response = Response::new(Body::new(http_body_util::Full::from(end_of_stream(request_id, Some(status)))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONNECT_STREAM));
+    response
+}
+
+/// The envelope that ends a stream of Connect, with the error that ended it.
+pub(crate) fn end_of_stream(request_id: Option<&RequestId>, refused: Option<&Status>) -> Bytes {
+    let text = match refused {
+        Some(status) => {
+            let completed = Status::from_header_map(&headers(request_id, status)).unwrap_or_else(|| status.clone());
+            json!({ "error": connect_error(&completed) }).to_string()
+        }
+        None => "{}".to_owned(),
+    };
+    let mut envelope = BytesMut::with_capacity(5 + text.len());
+    envelope.put_u8(END_OF_STREAM);
+    // An error is as large as headers may be.
+    envelope.put_u32(u32::try_from(text.len()).unwrap_or_default());
+    envelope.put_slice(text.as_bytes());
+    envelope.freeze()
+}
+
+/// The error as Connect has it (connectrpc.com/docs/protocol#error-end-stream): a word for the code, the details in base64.
+fn connect_error(completed: &Status) -> Value {
+    let details = errand_proto::status::details(completed);
     let details: Vec<_> = details
         .into_iter()
         .map(|(name, value)| {
@@ -204,12 +251,7 @@ fn as_connect(request_id: Option<&RequestId>, status: &Status) -> Response<Body>
             json!({ "type": name, "value": STANDARD_NO_PAD.encode(value), "debug": debug })
         })
         .collect();
-    let error = json!({ "code": word(completed.code()), "message": completed.message(), "details": details });
-    let mut response = Response::new(Body::new(http_body_util::Full::from(error.to_string())));
-    *response.status_mut() = http_status(&completed);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    advise(&completed, &mut response);
-    response
+    json!({ "code": word(completed.code()), "message": completed.message(), "details": details })
 }
 
 /// A code as Connect spells it.

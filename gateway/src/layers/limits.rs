@@ -26,8 +26,10 @@ impl Limits {
         if protocol::header_size(headers) > LARGEST_HEADERS {
             return Err(protocol::headers_too_large());
         }
-        let encodings = headers.get_all("grpc-encoding").iter().chain(headers.get_all(CONTENT_ENCODING));
-        if encodings.into_iter().any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        let mut encodings = ["grpc-encoding", "connect-content-encoding", CONTENT_ENCODING.as_str()]
+            .into_iter()
+            .flat_map(|name| headers.get_all(name));
+        if encodings.any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
             return Err(protocol::compressed());
         }
         if headers.get_all("grpc-timeout").iter().nth(1).is_some() {

@@ -4,6 +4,7 @@
 mod aliases;
 mod apart;
 mod connect;
+mod connect_stream;
 mod cors;
 mod faces;
 mod fuzz;

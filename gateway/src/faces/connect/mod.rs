@@ -1,7 +1,9 @@
-//! Connect, unary (connectrpc.com/docs/protocol): one message in, one out, as protobuf or JSON, the error as JSON.
+//! Connect (connectrpc.com/docs/protocol). Unary calls are here: one message in, one out, as protobuf or JSON, the
+//! error as JSON; `stream` has those that answer with many.
 //!
-//! A method without side effects may be asked for with GET, so that an answer can be cached. Streams are not
-//! spoken here: gRPC-Web and the events of REST carry them.
+//! A method without side effects may be asked for with GET, so that an answer can be cached.
+
+pub(crate) mod stream;
 
 use base64::{
     Engine,
@@ -49,7 +51,10 @@ pub(crate) async fn answer(upstream: Upstream, request: Request<Body>, method: &
 async fn call(upstream: Upstream, request: Request<Body>, method: &'static Method) -> Result<Response<Body>, Status> {
     let (mut head, body) = request.into_parts();
     if method.server_streaming {
-        return Err(unsupported("this method answers with a stream: call it with gRPC or gRPC-Web, or over REST"));
+        return Err(unsupported(
+            "this method answers with a stream: send application/connect+proto, or call it with gRPC, \
+             gRPC-Web or REST",
+        ));
     }
     let (encoding, message) = if head.method == http::Method::GET {
         from_query(head.uri.query().unwrap_or_default())?
@@ -58,12 +63,7 @@ async fn call(upstream: Upstream, request: Request<Body>, method: &'static Metho
             Encoding::of(&head.headers).ok_or_else(|| unsupported("send application/json or application/proto"))?;
         (encoding, call::read(body).await?)
     };
-    if head.headers.get(VERSION).is_some_and(|version| version != "1") {
-        return Err(malformed("connect-protocol-version must be 1"));
-    }
-    if let Some(timeout) = head.headers.remove(TIMEOUT) {
-        head.headers.insert(GRPC_TIMEOUT, grpc_timeout(&timeout)?);
-    }
+    read_head(&mut head.headers)?;
     let message = match encoding {
         Encoding::Proto => message,
         Encoding::Json => from_json(method, &message)?,
@@ -82,6 +82,17 @@ async fn call(upstream: Upstream, request: Request<Body>, method: &'static Metho
     let mut response = response.map(|_| Body::new(Full::new(answer)));
     call::repeat(&said.headers, &mut response);
     Ok(response)
+}
+
+/// Checks the version, and says the time limit as gRPC does.
+fn read_head(headers: &mut HeaderMap) -> Result<(), Status> {
+    if headers.get(VERSION).is_some_and(|version| version != "1") {
+        return Err(malformed("connect-protocol-version must be 1"));
+    }
+    if let Some(timeout) = headers.remove(TIMEOUT) {
+        headers.insert(GRPC_TIMEOUT, grpc_timeout(&timeout)?);
+    }
+    Ok(())
 }
 
 /// A call by GET: the message stands in the query.
