@@ -2,32 +2,18 @@
 
 import { doesNotMatch, equal, match } from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.js";
 import { contracts, envoy, start } from "./server.js";
 import { tell } from "./tell.js";
-
-const FLAGS = [
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-gpu",
-  "--disable-quic",
-  "--disable-sync",
-  "--no-first-run",
-  // Names that exist nowhere, so that origins are not the server's own host.
-  "--host-resolver-rules=MAP *.example 127.0.0.1",
-];
 
 let pages;
 let server;
 let proxy;
-let profile;
 let browser;
 
 before(async () => {
@@ -39,14 +25,7 @@ before(async () => {
   // All of these days begin at one address.
   server = await start("--allowed-origins", origin("app"), "--sign-ups-per-address", "1000");
   if (process.env.ERRAND_ENVOY) proxy = await envoy(server.address, origin("app"));
-  profile = await mkdtemp(join(tmpdir(), "errand-chromium-"));
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  browser = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    headless: true,
-    chromiumSandbox: false,
-    args: FLAGS,
-  });
+  browser = await launch();
 });
 
 after(async () => {
@@ -54,7 +33,6 @@ after(async () => {
   await proxy?.stop();
   await server?.stop();
   pages?.close();
-  if (profile) await rm(profile, { recursive: true, force: true });
 });
 
 const GRPC_WEB = ["connect-web", "grpc-web in text format", "grpc-web in binary format"];
