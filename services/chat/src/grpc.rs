@@ -178,10 +178,11 @@ impl ChatService for Service {
         let (owner, mut message) = arrive(request)?;
         let (name, validate_only) = (take(&mut message.request_id), take(&mut message.validate_only));
         let request = named(SET, name, &message);
+        let replayed = replay::of(request.as_ref());
         let wanted = message.settings.unwrap_or_default();
         let rules = convert::settings::rules(&wanted, message.update_mask).map_err(refused)?;
         let set = self.0.update_settings(owner, rules, &wanted.etag, request, validate_only).await.map_err(refused)?;
-        Ok(Response::new(convert::settings::settings(&set, self.0.rules())))
+        Ok(replay::answer(convert::settings::settings(&set, self.0.rules()), replayed))
     }
 
     async fn erase_me(&self, request: Request<EraseMeRequest>) -> Result<Response<EraseMeResponse>, Status> {

@@ -42,10 +42,10 @@ fn verdicts(before: &[Judged], calls: Vec<ToolCall>) -> Vec<&'static str> {
 
 fn undoing(before: &[Judged], calls: Vec<ToolCall>, undoable: Option<Uuid>) -> Vec<&'static str> {
     let before: Vec<&Judged> = before.iter().collect();
-    judge(&before, calls, undoable, classify).into_iter().map(said).collect()
+    judge(&before, calls, undoable, classify).iter().map(said).collect()
 }
 
-fn said(judged: Judged) -> &'static str {
+fn said(judged: &Judged) -> &'static str {
     match judged.refusal.as_ref().map(|refusal| refusal.reason.as_str()) {
         None if judged.waits => "waits",
         None => "runs",
@@ -59,7 +59,7 @@ fn said(judged: Judged) -> &'static str {
 fn ruled(rules: &str, before: &[Judged], calls: Vec<ToolCall>) -> Vec<&'static str> {
     let (before, rules): (Vec<&Judged>, _) = (before.iter().collect(), Rules::parse(rules, classify).unwrap());
     let judged = judge(&before, calls, Some(LAST), classify);
-    restrict(&before, judged, &rules, classify).into_iter().map(said).collect()
+    restrict(&before, judged, &rules, classify).iter().map(said).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Fifty tasks. The assistant is told to delete everything and is stopped with a preview; confirmed
 //! anyway; one UndoTurn brings all fifty back. A second client watches all of it live while what clients
 //! call is killed and started again in between, and misses nothing.
+#![expect(clippy::print_stdout, reason = "a story is told")]
 
 use std::collections::BTreeSet;
 

@@ -21,7 +21,7 @@ use crate::{
 const NOWHERE: &str = "01890000-0000-7000-8000-000000000000";
 
 /// What no client can be made to see by what it sends, or not at every door, and where it is tested.
-pub(crate) const UNPROVOKED: [(&str, &str); 16] = [
+pub(crate) const UNPROVOKED: [(&str, &str); 18] = [
     ("CANCELLED", "who gets it is gone"),
     ("KEYS_NOT_LOADED", "of a process that has just started: chassis, tests/network/keys.rs"),
     ("USER_MISMATCH", "of an alias, which is one door: rest.rs"),
@@ -31,6 +31,8 @@ pub(crate) const UNPROVOKED: [(&str, &str); 16] = [
     ("TURN_FAILED", "of a model that fails: chat, app/tests.rs"),
     ("MODEL_TIMED_OUT", "of a model that is slow: llm.rs"),
     ("MODEL_BUSY", "of a model that is busy: llm.rs"),
+    ("TOKEN_BUDGET_SPENT", "of a day with a model that costs: llm.rs"),
+    ("CONFLICT", "of a header of REST, which is one door: gateway, tests/edge/rest.rs"),
     ("UNAVAILABLE", "of a service that is away: tests/apart/outage.rs"),
     ("OVERLOADED", "of more than one client can send here: chat, app/tests.rs"),
     ("SHUTTING_DOWN", "of a process that stops: operation.rs"),
