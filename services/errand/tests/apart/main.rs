@@ -32,6 +32,8 @@ mod forge;
 mod hostile;
 #[path = "../suite/idempotency.rs"]
 mod idempotency;
+#[path = "../suite/identity.rs"]
+mod identity;
 #[path = "../suite/input.rs"]
 mod input;
 #[path = "../suite/isolation.rs"]
