@@ -26,6 +26,7 @@ OUT_OF_REACH = {
     "TURN_FAILED": "the built-in planner does not fail",
     "MODEL_BUSY": "the built-in planner takes every call",
     "MODEL_TIMED_OUT": "the built-in planner answers at once",
+    "TOKEN_BUDGET_SPENT": "the built-in planner costs no tokens",
     "OVERLOADED": "of a server at its limits",
     "SHUTTING_DOWN": "of a server that stops",
     "STORAGE_BUSY": "of a database at its limits",
