@@ -47,7 +47,8 @@ class Server:
         """Starts it; answers its exit code when it ended before it listened."""
         command = [*self.wrapper, os.environ["ERRAND_BIN"], "serve", "--listen", "127.0.0.1:0"]
         # Tests speak for many clients; each names its own address. And one of them does what a thousand users do.
-        command += ["--data-dir", str(self.data), "--trusted-proxies", "127.0.0.1", "--user-rates", "off", *self.arguments]
+        command += ["--data-dir", str(self.data), "--trusted-proxies", "127.0.0.1"]
+        command += ["--user-rates", "off", "--address-rates", "off", *self.arguments]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log

@@ -237,8 +237,8 @@ impl Wire {
                 let bytes = if head.kind == kind::DATA { head.length } else { 0 };
                 self.flow.send(head.stream, bytes);
                 if head.has(END_STREAM) {
+                    // Nothing is given back for it: whether an answer or its cancelling is first is a race.
                     self.flow.close(head.stream);
-                    self.cancels.give(1);
                 }
                 if bytes >= PIECE || head.has(END_STREAM) {
                     self.control.give(FOR_DATA);
