@@ -110,7 +110,7 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
         }
     };
     let tools = TaskTools::new(trace::calling(task));
-    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns).ruled(config.rules);
+    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns, config.rules);
     let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain, config.tokens_a_day);
     Ok(Role { app, runner, store, ready })
 }

@@ -127,7 +127,7 @@ struct Listed {
 // === impl Runner ===
 
 impl Runner {
-    /// A runner of at most `slots` turns at once.
+    /// A runner of at most `slots` turns at once, under these rules of the operator.
     #[must_use]
     pub(crate) fn new(
         store: Arc<dyn Store>,
@@ -135,6 +135,7 @@ impl Runner {
         tools: TaskTools,
         clock: Arc<dyn Clock>,
         slots: u32,
+        rules: Rules,
     ) -> Self {
         let holder = clock.id();
         let inner = Inner {
@@ -145,20 +146,11 @@ impl Runner {
             holder,
             slots: Arc::new(Semaphore::new(slots as usize)),
             slots_in_all: slots,
-            rules: Rules::default(),
+            rules,
             running: Mutex::default(),
             closing: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The same runner, before it is shared, under these rules of the operator.
-    #[must_use]
-    pub(crate) fn ruled(mut self, rules: Rules) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.inner) {
-            inner.rules = rules;
-        }
-        self
     }
 
     /// What the operator lets tools do.

@@ -3,7 +3,7 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::{
-    domain::{conversation::Role, turn::runs},
+    domain::{conversation::Role, rules::Rules, turn::runs},
     model::{Model, ModelError, Step},
     store,
     task_tools::TaskTools,
@@ -46,7 +46,7 @@ fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32,
     let thinking: Arc<dyn Model> = model.clone();
     let drain = Drain::new();
     let tools = TaskTools::new(task.upstream());
-    let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots);
+    let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots, Rules::default());
     let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone(), None);
     World { app, runner, store, model, task: task.clone(), drain }
 }
