@@ -147,11 +147,8 @@ impl TaskTools {
 
     /// Carries out a call of a turn; its outcome will be the event of `step`.
     pub(crate) async fn call(&self, voice: &Voice, turn: Uuid, step: usize, call: &ToolCall) -> Finished {
-        let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
-            return failed("TOOL_UNKNOWN", "there is no such tool");
-        };
-        let message = match encode(tool, method, Some((turn, step)), &call.arguments) {
-            Ok(message) => message,
+        let (method, message) = match encode(call, Some((turn, step))) {
+            Ok(encoded) => encoded,
             Err(failure) => return Finished::Outcome(Err(failure)),
         };
         let gives_up = voice.gives_up();
@@ -179,11 +176,8 @@ impl TaskTools {
 
     /// Asks what a call would do, and does nothing.
     pub(crate) async fn preview(&self, voice: &Voice, turn: Uuid, call: &ToolCall) -> Finished {
-        let Some((tool, method)) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))) else {
-            return failed("TOOL_UNKNOWN", "there is no such tool");
-        };
-        let message = match encode(tool, method, None, &call.arguments) {
-            Ok(message) => message,
+        let (method, message) = match encode(call, None) {
+            Ok(encoded) => encoded,
             Err(failure) => return Finished::Outcome(Err(failure)),
         };
         match self.attempt(method, voice, turn, message).await {
@@ -261,10 +255,11 @@ fn headers(voice: &Voice, turn: Uuid) -> HeaderMap {
     headers
 }
 
-/// The request of a call of this turn and step, or of its preview. What makes it repeatable, and what
-/// makes it a preview, is ours to say, never the model's.
-fn encode(tool: &Tool, method: &Method, place: Option<(Uuid, usize)>, arguments: &Value) -> Result<Bytes, ToolFailure> {
-    let mut arguments = arguments.clone();
+/// The rpc of a call, and its request in this turn and step, or as a preview. What makes it repeatable, and
+/// what makes it a preview, is ours to say, never the model's.
+fn encode(call: &ToolCall, place: Option<(Uuid, usize)>) -> Result<(&'static Method, Bytes), ToolFailure> {
+    let (tool, method) = Tool::find(&call.name).and_then(|tool| Some((tool, tool.method()?))).ok_or_else(unknown)?;
+    let mut arguments = call.arguments.clone();
     if let Some(fields) = arguments.as_object_mut() {
         for field in ["requestId", "request_id", "validateOnly", "validate_only"] {
             if fields.contains_key(field) {
@@ -281,7 +276,8 @@ fn encode(tool: &Tool, method: &Method, place: Option<(Uuid, usize)>, arguments:
             _ => {}
         }
     }
-    json::to_bytes(method.input, &arguments).map(Bytes::from).map_err(|error| invalid(error.to_string()))
+    let message = json::to_bytes(method.input, &arguments).map_err(|error| invalid(error.to_string()))?;
+    Ok((method, message.into()))
 }
 
 fn decode(method: &Method, answer: &Bytes) -> Result<Value, ToolFailure> {
@@ -337,8 +333,8 @@ fn invalid(message: String) -> ToolFailure {
     ToolFailure { reason: "INVALID_FIELDS".to_owned(), message }
 }
 
-fn failed(reason: &str, message: &str) -> Finished {
-    Finished::Outcome(Err(ToolFailure { reason: reason.to_owned(), message: message.to_owned() }))
+fn unknown() -> ToolFailure {
+    ToolFailure { reason: "TOOL_UNKNOWN".to_owned(), message: "there is no such tool".to_owned() }
 }
 
 // === impl Raw ===
