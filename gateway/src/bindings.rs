@@ -13,6 +13,22 @@ use errand_chassis::access::Caller;
 use errand_proto::contract::{HttpRule, METHODS, Method};
 use percent_encoding::percent_decode_str;
 
+/// What may be called without being in a contract of ours, because every gRPC server offers it, and whether it answers
+/// with a stream.
+const STANDARD: [(&str, bool); 5] = [
+    ("/grpc.health.v1.Health/Check", false),
+    ("/grpc.health.v1.Health/Watch", true),
+    ("/grpc.health.v1.Health/List", false),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true),
+];
+
+/// Whether what is called at a path answers with a stream; nothing where nothing may be called.
+pub(crate) fn streams(path: &str) -> Option<bool> {
+    let standard = || STANDARD.iter().find(|(standard, _)| *standard == path).map(|(_, streams)| *streams);
+    Method::find(path).map(|method| method.server_streaming).or_else(standard)
+}
+
 /// Every http rule of the contracts.
 pub(crate) struct Bindings {
     root: Node,

@@ -13,24 +13,14 @@ use errand_chassis::{
     trace,
     upstream::Upstream,
 };
-use errand_proto::contract;
 use http::{HeaderValue, Method, Request, Response, Uri, header::ALLOW};
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    bindings::Way,
+    bindings::{self, Way},
     faces::{aliases, connect, grpc, grpc_web, health as healthz, openapi, rest},
     refusal::{self, Shape},
 };
-
-/// What may be called without being in a contract of ours: what every gRPC server offers.
-const STANDARD: [&str; 5] = [
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.health.v1.Health/List",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
 
 /// Who answers for which service, by its full name.
 #[derive(Clone, Default)]
@@ -61,7 +51,7 @@ impl Upstreams {
     /// Who answers at this address, if it is exactly that of a method.
     fn find(&self, uri: &Uri) -> Option<&Upstream> {
         let path = uri.path();
-        if uri.query().is_some() || (contract::Method::find(path).is_none() && !STANDARD.contains(&path)) {
+        if uri.query().is_some() || bindings::streams(path).is_none() {
             return None;
         }
         let (service, _) = path.strip_prefix('/')?.split_once('/')?;

@@ -11,23 +11,15 @@ use std::{
 
 use bytes::Bytes;
 use errand_chassis::{request_id::RequestId, upstream::Upstream};
-use errand_proto::contract::Method;
 use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    call, forward,
+    bindings, call, forward,
     refusal::{self, CONNECT_STREAM},
     text::unsupported,
 };
-
-/// What streams without being in a contract of ours.
-const STANDARD: [&str; 3] = [
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
 
 /// An answer whose trailers become an envelope.
 struct Enveloped {
@@ -41,9 +33,7 @@ struct Enveloped {
 /// # Errors
 /// What the edge itself has to say.
 pub(crate) async fn call(upstream: Upstream, mut request: Request<Body>) -> Result<Response<Body>, Status> {
-    let path = request.uri().path();
-    let streams = Method::find(path).map_or_else(|| STANDARD.contains(&path), |method| method.server_streaming);
-    if !streams {
+    if bindings::streams(request.uri().path()) != Some(true) {
         return Err(unsupported("this method answers once: send application/json or application/proto"));
     }
     super::read_head(request.headers_mut())?;

@@ -82,9 +82,11 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
         // An empty one would be no condition at all.
         let tag = tag.filter(|tag| !tag.is_empty());
         let tag = tag.ok_or_else(|| wrong("INVALID_FORMAT", "must be one entity tag in double quotes, or *"))?;
-        let path = if query::has(input, "etag") { "etag".to_owned() } else { format!("{body}.etag") };
-        let said =
-            if query::has(input, "etag") { Some(&*request) } else { request.get(body).and_then(Value::as_object) };
+        let (path, said) = if query::has(input, "etag") {
+            ("etag".to_owned(), Some(&*request))
+        } else {
+            (format!("{body}.etag"), request.get(body).and_then(Value::as_object))
+        };
         said.map_or(Ok(()), |said| not_otherwise(said, "etag", tag, "If-Match"))?;
         query::replace(input, request, &path, tag).map_err(|error| named(error, "If-Match"))?;
     }
