@@ -124,6 +124,13 @@ mod tests {
     }
 
     #[test]
+    fn settings_may_name_every_tool_and_nothing_else() {
+        let names: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
+        let tool = crate::schema::field("errand.chat.v1.ToolSetting", "tool", "#").unwrap();
+        assert_eq!(tool["pattern"], format!("^({})$", names.join("|")));
+    }
+
+    #[test]
     fn only_what_changes_nothing_is_called_a_read() {
         for tool in TOOLS {
             let method = tool.method().unwrap();
