@@ -44,3 +44,17 @@ def client_of():
     yield make
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def server(make_server):
+    """A server with the limits that it has by itself; a module that wants another has its own."""
+    return make_server().start()
+
+
+@pytest.fixture
+def ann(server, client_of):
+    """Somebody who has signed up there."""
+    ann = client_of(server)
+    ann.sign_up()
+    return ann

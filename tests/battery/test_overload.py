@@ -7,17 +7,11 @@ import time
 
 import grpc
 import grpc.aio
-import pytest
 from client import AUTH, OPTIONS, PASSWORD, TASK, Refused, messages
 from conftest import FULL, rounds
 
 # Below the limit of streams of one connection.
 PER_CONNECTION = 80
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server().start()
 
 
 class Crowd:

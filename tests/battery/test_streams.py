@@ -5,7 +5,6 @@ import time
 
 import grpc
 import grpc.aio
-import pytest
 from client import OPTIONS, TASK, has_method, messages
 from grpc_health.v1 import health_pb2
 
@@ -15,12 +14,6 @@ PER_CONNECTION = 80
 
 # Quoted by the battery for each process.
 MOST_MEMORY = 256 * 1024 * 1024
-
-
-@pytest.fixture
-def server(make_server):
-    """A server with the limits that it has by itself."""
-    return make_server().start()
 
 
 class Streams:

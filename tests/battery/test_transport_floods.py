@@ -13,18 +13,6 @@ GET = f"/{TASK}/GetTask"
 JWKS = f"/{AUTH}/GetJwks"
 
 
-@pytest.fixture
-def server(make_server):
-    return make_server().start()
-
-
-@pytest.fixture
-def ann(server, client_of):
-    ann = client_of(server)
-    ann.sign_up()
-    return ann
-
-
 def attack(server, ann, make_frame, count):
     """Floods a connection; answers its GOAWAY and what the server sent before it."""
     with honest_beside(ann, FULL):

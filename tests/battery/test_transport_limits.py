@@ -14,18 +14,6 @@ from raw import PREFACE, SLOW, Raw, honest_beside
 JWKS = f"/{AUTH}/GetJwks"
 
 
-@pytest.fixture
-def server(make_server):
-    return make_server().start()
-
-
-@pytest.fixture
-def ann(server, client_of):
-    ann = client_of(server)
-    ann.sign_up()
-    return ann
-
-
 def connect(server, timeout=SLOW + 5):
     host, port = server.address.rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout=timeout)

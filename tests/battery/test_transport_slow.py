@@ -15,18 +15,6 @@ GET = f"/{TASK}/GetTask"
 MOST_MEMORY = 256 << 20
 
 
-@pytest.fixture
-def server(make_server):
-    return make_server().start()
-
-
-@pytest.fixture
-def ann(server, client_of):
-    ann = client_of(server)
-    ann.sign_up()
-    return ann
-
-
 def connect(server):
     host, port = server.address.rsplit(":", 1)
     return socket.create_connection((host, int(port)), timeout=SLOW + 10)
