@@ -18,7 +18,8 @@ use crate::{
 
 /// Kills processes of a role under load, one and all of them by turns, and gives what clients saw.
 async fn survive(role: Role) -> BTreeMap<Seen, usize> {
-    let mut sandbox = Sandbox::start();
+    // On a busy machine a kill may cut off one sign-up again and again; its repetitions are not what a limit is for.
+    let mut sandbox = Sandbox::with(&[("ERRAND_SIGN_UPS_PER_EMAIL", "1000")]);
     let load = Load::on(&sandbox, one_route(&sandbox).await).await;
     let places = sandbox.places(role);
     for round in 0..rounds(3, 40) {
