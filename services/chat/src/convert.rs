@@ -84,6 +84,7 @@ pub(crate) fn message(said: Said, room: &mut Room) -> chat::Message {
         turn_id: said.message.turn.to_string(),
         tool_calls: tool_calls(&said.events, room),
         create_time: Some(time(said.message.created)),
+        usage: usage::spent(&said.events).map(events::usage),
     }
 }
 

@@ -380,7 +380,7 @@ impl Inner {
             turn.events.append(&mut new);
             // A reply has no effect but its event: it is stored with the words that it says.
             if let Action::Reply(text) = turn::next(&turn.events) {
-                let reply = turn::replied(self.clock.id(), &text);
+                let reply = turn::replied(&turn.events, self.clock.id(), &text);
                 turn.events.push(reply);
             }
             let events = turn.events.get(from..).unwrap_or_default().to_vec();

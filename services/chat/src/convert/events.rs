@@ -87,9 +87,11 @@ fn what(event: Event) -> turn_event::Event {
             turn_event::Event::ApprovalAnswered(chat::ApprovalAnswered { asked_turn_id, verdict: verdict.into() })
         }
         Event::Cancelled => turn_event::Event::Cancelled(chat::TurnCancelled {}),
-        Event::Replied { message, text } => {
-            turn_event::Event::Replied(chat::Replied { message_id: message.to_string(), response: text })
-        }
+        Event::Replied { message, text, usage: spent } => turn_event::Event::Replied(chat::Replied {
+            message_id: message.to_string(),
+            response: text,
+            usage: spent.map(usage),
+        }),
         Event::Spent(spent) => turn_event::Event::Usage(usage(spent)),
         // A stream ends with an error instead.
         Event::Failed { .. } => turn_event::Event::Text(chat::TurnText::default()),

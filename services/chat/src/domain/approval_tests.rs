@@ -173,7 +173,7 @@ fn yes_is_said_to_nothing_but_what_was_asked() {
 
 #[test]
 fn only_the_very_next_message_answers_a_question() {
-    let reply = Event::Replied { message: Uuid::nil(), text: "?".into() };
+    let reply = Event::Replied { message: Uuid::nil(), text: "?".into(), usage: None };
     let turns = vec![
         (Uuid::from_u128(1), vec![Event::ApprovalRequested(asked(2)), reply.clone()]),
         (Uuid::from_u128(2), vec![reply]),

@@ -6,6 +6,7 @@
 //! of the model, calls a round, the length of the answer.
 
 mod changed;
+mod words;
 
 use std::borrow::Cow;
 
@@ -25,16 +26,16 @@ use super::{
     usage::Usage,
 };
 
+use words::NOTHING_SAID;
+
 pub use changed::{has_changed, undone};
+pub use words::{LONGEST_REPLY, replied, said};
 
 /// How often the model is asked in one turn.
 pub const MOST_ROUNDS: usize = 8;
 
 /// How many calls of one answer of the model are looked at; the rest is dropped.
 pub const MOST_CALLS: usize = 16;
-
-/// The longest answer that is kept, in characters.
-pub const LONGEST_REPLY: usize = 20_000;
 
 /// The longest id or name of a call that is taken from the model, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -54,7 +55,6 @@ const HEAVIEST_RESULTS: usize = 4 * 1024 * 1024;
 /// How many conflicts of a heavy undo are kept.
 const MOST_CONFLICTS: usize = 100;
 
-const NOTHING_SAID: &str = "I have no answer to that.";
 const TOO_MANY_ROUNDS: &str =
     "I stopped here, because this took more steps than I may take at once. Tell me if I should go on.";
 
@@ -121,6 +121,9 @@ pub enum Event {
         message: Uuid,
         /// What it says.
         text: String,
+        /// What the whole turn has cost; nothing when no model that costs something was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
     /// The model gave no answer. The turn is over.
     Failed {
@@ -304,31 +307,6 @@ pub fn runs(events: &[Event]) -> Vec<Run<'_>> {
         }
     }
     runs
-}
-
-/// The event of words of the model: never blank, never endless.
-#[must_use]
-pub fn said(text: &str) -> Event {
-    let text = &kept(text);
-    let text = text.trim();
-    let text = match text.char_indices().nth(LONGEST_REPLY) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None if text.is_empty() => NOTHING_SAID.to_owned(),
-        None => text.to_owned(),
-    };
-    Event::ModelAnswered(Answer::Text(text))
-}
-
-/// The event of a reply, which ends the turn.
-#[must_use]
-pub fn replied(message: Uuid, text: &str) -> Event {
-    Event::Replied { message, text: kept(text).into_owned() }
-}
-
-/// The text without U+0000, which is no part of words and which not every engine keeps. What a
-/// client says is refused with it; a model, or a task of old, may still hold one.
-fn kept(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "")) } else { Cow::Borrowed(text) }
 }
 
 /// The event of calls that the model asks for: bounded, each with an id of its own, each judged.

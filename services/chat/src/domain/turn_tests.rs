@@ -45,7 +45,7 @@ fn a_turn_asks_the_model_then_calls_then_asks_again_then_replies() {
     assert_eq!(next(&events), Action::AskModel);
     events.push(said(" Added. "));
     assert_eq!(next(&events), Action::Reply("Added.".into()));
-    events.push(Event::Replied { message: Uuid::from_u128(2), text: "Added.".to_owned() });
+    events.push(Event::Replied { message: Uuid::from_u128(2), text: "Added.".to_owned(), usage: None });
     assert_eq!(next(&events), Action::Stop);
     assert_eq!(ending(&events), Some(Ending::Replied("Added.")));
     let runs = runs(&events);
@@ -115,7 +115,12 @@ fn an_event_is_read_back_from_what_is_stored() {
         },
         done("b"),
         said("hi"),
-        Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned() },
+        Event::Replied { message: Uuid::from_u128(2), text: "hi".to_owned(), usage: None },
+        Event::Replied {
+            message: Uuid::from_u128(2),
+            text: "hi".to_owned(),
+            usage: Some(Usage { prompt: 7, completion: 2 }),
+        },
         failed("r", Fault::Busy),
         Event::Cancelled,
         Event::ApprovalRequested(approval()),
@@ -126,6 +131,18 @@ fn an_event_is_read_back_from_what_is_stored() {
         let stored = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&stored).unwrap(), event);
     }
+}
+
+#[test]
+fn a_reply_says_what_its_turn_has_cost_and_one_of_old_says_nothing() {
+    let events =
+        [started(), Event::Spent(Usage { prompt: 5, completion: 1 }), Event::Spent(Usage { prompt: 7, completion: 2 })];
+    let Event::Replied { usage, .. } = replied(&events, Uuid::nil(), "hi") else { unreachable!() };
+    assert_eq!(usage, Some(Usage { prompt: 12, completion: 3 }));
+    let old = r#"{"replied":{"message":"00000000-0000-0000-0000-000000000000","text":"hi"}}"#;
+    let reply = Event::Replied { message: Uuid::nil(), text: "hi".to_owned(), usage: None };
+    assert_eq!(serde_json::from_str::<Event>(old).unwrap(), reply);
+    assert_eq!(serde_json::to_string(&reply).unwrap(), old, "who is older reads it, too");
 }
 
 #[test]
@@ -233,7 +250,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             asked(&[], calls.into_iter().map(|(id, name)| call(&id, &name)).collect(), None, classify)
         }),
         id.prop_map(|id| done(&id)),
-        Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned() }),
+        Just(Event::Replied { message: Uuid::nil(), text: "x".to_owned(), usage: None }),
         Just(failed("x", Fault::TimedOut)),
         Just(Event::Cancelled),
         Just(Event::Spent(Usage { prompt: 1, completion: 2 })),
@@ -272,7 +289,7 @@ proptest! {
                     done(&call.id.clone())
                 }
                 Action::Refuse { call_id, failure } => Event::ToolFinished { call_id: call_id.to_owned(), outcome: Err(failure.clone()) },
-                Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.into_owned() },
+                Action::Reply(text) => Event::Replied { message: Uuid::nil(), text: text.into_owned(), usage: None },
                 Action::Prepare { call, .. } => finished(&events, &call.id, Err(policy::waiting())),
             };
             events.push(event);

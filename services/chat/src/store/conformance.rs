@@ -87,7 +87,7 @@ fn events(from: usize, events: Vec<Event>) -> NewEvents {
 }
 
 fn reply(number: u128, text: &str) -> Event {
-    Event::Replied { message: id(number + 2000), text: text.to_owned() }
+    Event::Replied { message: id(number + 2000), text: text.to_owned(), usage: None }
 }
 
 fn asked(call: ToolCall) -> Event {

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use errand_model::{COST, Dialect, Fault, Gate, ModelServer, Reply};
-use errand_proto::chat::{CancelTurnRequest, ListMessagesRequest, SendMessageRequest, TurnEvent, turn_event::Event};
+use errand_proto::chat::{
+    CancelTurnRequest, ListMessagesRequest, ResumeTurnRequest, SendMessageRequest, TurnEvent, turn_event::Event,
+};
 use serde_json::json;
 use tonic::{Code, Streaming};
 
@@ -222,6 +224,36 @@ async fn an_answer_says_what_its_turn_has_cost() {
     let usage = ann.say("", "buy milk").await.usage.unwrap();
     let twice = |tokens: u64| i64::try_from(2 * tokens).unwrap();
     assert_eq!((usage.prompt_tokens, usage.completion_tokens), (twice(COST.0), twice(COST.1)));
+}
+
+#[tokio::test]
+async fn the_last_event_and_the_list_of_messages_say_what_a_turn_has_cost_to_who_comes_later_too() {
+    let model = adding(Dialect::OpenAi);
+    let sandbox = thinking_with(&model, &[]);
+    let ann = sandbox.sign_up().await;
+    let answer = ann.say("", "buy milk").await;
+    assert!(answer.usage.is_some());
+    // Who resumes after everything but the last event has seen no part of the sum.
+    let resumed = async |after_seq| {
+        let request = ResumeTurnRequest { turn_id: answer.turn_id.clone(), after_seq };
+        let mut events = ann.chat().resume_turn(ann.request(request)).await.unwrap().into_inner();
+        let mut last = None;
+        while let Some(event) = events.message().await.unwrap() {
+            last = Some(event);
+        }
+        last.unwrap()
+    };
+    let last = resumed(0).await;
+    assert_eq!(resumed(last.seq - 1).await, last);
+    let Some(Event::Replied(replied)) = last.event else { panic!("{last:?}") };
+    assert_eq!(replied.usage, answer.usage);
+    let request = ListMessagesRequest { conversation_id: answer.conversation_id.clone(), ..Default::default() };
+    let listed = ann.chat().list_messages(ann.request(request)).await.unwrap().into_inner().messages;
+    assert_eq!(listed.iter().map(|message| message.usage).collect::<Vec<_>>(), [None, answer.usage]);
+    // The planner costs nothing, and nobody says that it cost nothing.
+    let sandbox = Sandbox::start();
+    let ann = sandbox.sign_up().await;
+    assert_eq!(ann.say("", "add buy milk").await.usage, None);
 }
 
 #[tokio::test]

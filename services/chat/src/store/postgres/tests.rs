@@ -36,7 +36,10 @@ fn events(from: usize, events: Vec<Event>) -> NewEvents {
 }
 
 fn answer(number: u128) -> NewEvents {
-    events(1, vec![turn::said("hi"), Event::Replied { message: id(number + 2_000_000), text: "hi".to_owned() }])
+    events(
+        1,
+        vec![turn::said("hi"), Event::Replied { message: id(number + 2_000_000), text: "hi".to_owned(), usage: None }],
+    )
 }
 
 /// Other users' rows, this many in each table and everything in one conversation each, and what

@@ -157,7 +157,7 @@ impl Postgres {
         let kinds: Vec<&str> = new.events.iter().map(Event::kind).collect();
         let events = new.events.iter().map(json).collect::<Result<Vec<_>, _>>()?;
         let reply = new.events.iter().find_map(|event| match event {
-            Event::Replied { message, text } => Some((*message, text.as_str())),
+            Event::Replied { message, text, .. } => Some((*message, text.as_str())),
             _ => None,
         });
         let statement = Statement::new("append", APPEND)

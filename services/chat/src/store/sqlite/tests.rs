@@ -49,7 +49,7 @@ async fn every_change_is_in_the_one_log_without_a_gap() {
     let file = File::new();
     let store = file.open();
     began(&store).await;
-    let events = vec![turn::said("hi"), turn::Event::Replied { message: id(3), text: "hi".to_owned() }];
+    let events = vec![turn::said("hi"), turn::Event::Replied { message: id(3), text: "hi".to_owned(), usage: None }];
     assert!(
         store
             .append(user(1), id(10), NewEvents { from: 1, events, has_changed: false, undone: None, now: now() })
@@ -128,7 +128,10 @@ async fn act(store: &Sqlite, deeds: Vec<Deed>) {
                 let Some(turn) = turns.get(at).copied() else { continue };
                 let events = match replies {
                     true => {
-                        vec![turn::said("hi"), turn::Event::Replied { message: id(number + 2000), text: "hi".into() }]
+                        vec![
+                            turn::said("hi"),
+                            turn::Event::Replied { message: id(number + 2000), text: "hi".into(), usage: None },
+                        ]
                     }
                     false => vec![fault::failed("down", fault::Fault::Unavailable)],
                 };

@@ -180,7 +180,7 @@ pub(super) fn append(
     match head(connection, owner, turn)? {
         Some(head) if head.is_open && head.steps == new.from => {
             let reply = new.events.iter().find_map(|event| match event {
-                Event::Replied { message, text } => Some(Message {
+                Event::Replied { message, text, .. } => Some(Message {
                     id: *message,
                     conversation: head.conversation,
                     turn,
