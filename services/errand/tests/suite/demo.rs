@@ -3,21 +3,37 @@
 //!
 //! Fifty tasks. The assistant is told to delete everything and is stopped with a preview; confirmed
 //! anyway; one UndoTurn brings all fifty back. A second client watches all of it live while what clients
-//! call is killed and started again in between, and misses nothing.
+//! call is killed and started again in between, and misses nothing. It is told twice: with the planner, and
+//! with a language model, which is cut off in the middle of a sentence, too.
 #![expect(clippy::print_stdout, reason = "a story is told")]
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use errand_model::{Dialect, Gate, ModelServer, Reply};
 use errand_proto::{
-    chat::{ApprovalDecision, ApproveTurnRequest, UndoTurnRequest},
+    chat::{
+        ApprovalDecision, ApprovalRequested, ApproveTurnRequest, ResumeTurnRequest, SendMessageRequest, TurnEvent,
+        UndoTurnRequest, turn_event::Event as Step,
+    },
     task::{Change, ChangeKind, ListTasksRequest, WatchTasksRequest, watch_tasks_response::Event},
 };
-use tokio::sync::{mpsc, watch};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, mpsc, watch};
+use tonic::{Status, Streaming};
 
 use crate::{
     batch::create_all,
     sandbox::{Person, Sandbox},
 };
+
+/// One story at a time: whoever listens hears one.
+static TELLING: Mutex<()> = Mutex::const_new(());
 
 const TASKS: usize = 50;
 
@@ -74,6 +90,56 @@ impl Watcher {
     }
 }
 
+/// What a turn came to, as its events tell it.
+#[derive(Debug, Default)]
+struct Told {
+    turn_id: String,
+    conversation_id: String,
+    last_seq: i32,
+    question: Option<ApprovalRequested>,
+    replied: Option<String>,
+}
+
+impl Told {
+    /// Hears one event, and prints it.
+    fn hear(&mut self, said: TurnEvent) {
+        // Words that are being written have no number.
+        assert!(said.seq == 0 || said.seq == self.last_seq + 1, "no event is missed, none comes twice: {said:?}");
+        self.last_seq = self.last_seq.max(said.seq);
+        (self.turn_id, self.conversation_id) = (said.turn_id, said.conversation_id);
+        match said.event {
+            Some(Step::TextDelta(delta)) => println!("  ... {}", delta.text),
+            Some(Step::ToolsCalled(called)) => {
+                let names: Vec<_> = called.tool_calls.into_iter().map(|call| call.name).collect();
+                println!("  (it calls {})", names.join(", "));
+            }
+            Some(Step::ToolFinished(finished)) => {
+                let error = finished.tool_call.unwrap().error;
+                println!("  (that {})", if error.is_empty() { "is done" } else { "is not done yet: she is asked" });
+            }
+            Some(Step::ApprovalRequested(question)) => self.question = Some(question),
+            Some(Step::Replied(replied)) => {
+                println!("{}", replied.response);
+                self.replied = Some(replied.response);
+            }
+            _ => {}
+        }
+    }
+
+    /// Hears events until the stream ends, or breaks.
+    async fn hear_all(&mut self, mut stream: Streaming<TurnEvent>) -> Result<(), Status> {
+        while let Some(said) = stream.message().await? {
+            self.hear(said);
+        }
+        Ok(())
+    }
+}
+
+async fn say(person: &Person, content: &str) -> Streaming<TurnEvent> {
+    let request = SendMessageRequest { content: content.to_owned(), ..Default::default() };
+    person.chat().stream_message(person.request(request)).await.unwrap().into_inner()
+}
+
 /// Kills what clients call, starts it again, and signs in anew.
 async fn struck(sandbox: &mut Sandbox, signed_in: &watch::Sender<Person>) -> Person {
     tokio::task::block_in_place(|| crate::shape::strike_the_edge(sandbox));
@@ -83,9 +149,8 @@ async fn struck(sandbox: &mut Sandbox, signed_in: &watch::Sender<Person>) -> Per
     ann
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn demo_delete_everything_is_stopped_confirmed_undone_and_watched_through_a_crash() {
-    let mut sandbox = Sandbox::start();
+/// Deletes everything and brings it back.
+async fn story(sandbox: &mut Sandbox) -> watch::Sender<Person> {
     let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
     let signed_in = watch::Sender::new(ann.clone());
     let mut watcher = Watcher::of(&ann, signed_in.subscribe()).await;
@@ -95,14 +160,14 @@ async fn demo_delete_everything_is_stopped_confirmed_undone_and_watched_through_
     println!("1. ann has {} tasks", before.len());
 
     println!("2. she says: delete everything");
-    let stopped = ann.say("", "delete everything").await;
-    println!("{}", stopped.response);
-    assert!(stopped.response.contains("50 of 50"), "{}", stopped.response);
-    let question = stopped.approval_requested.clone().unwrap();
+    let mut stopped = Told::default();
+    stopped.hear_all(say(&ann, "delete everything").await).await.unwrap();
+    let (asked, question) = (stopped.replied.unwrap(), stopped.question.unwrap());
+    assert!(asked.contains("50 of 50"), "{asked}");
     assert_eq!(question.affected.len(), TASKS);
     assert_eq!(ann.list().await, before, "nothing has happened yet");
 
-    let ann = struck(&mut sandbox, &signed_in).await;
+    let ann = struck(sandbox, &signed_in).await;
     println!("3. ApproveTurn with the hash of that question, {}...", &question.hash[..12]);
     let decision = ApprovalDecision::Approve.into();
     let approve = ApproveTurnRequest { turn_id: stopped.turn_id, hash: question.hash, decision, ..Default::default() };
@@ -116,7 +181,7 @@ async fn demo_delete_everything_is_stopped_confirmed_undone_and_watched_through_
     println!("4. UndoTurn, only to be checked: {}", preview.response);
     assert!(ann.list().await.is_empty());
 
-    let ann = struck(&mut sandbox, &signed_in).await;
+    let ann = struck(sandbox, &signed_in).await;
     let undo = UndoTurnRequest { validate_only: false, ..undo };
     let undone = ann.chat().undo_turn(ann.request(undo)).await.unwrap().into_inner();
     println!("5. UndoTurn: {}", undone.response);
@@ -128,4 +193,63 @@ async fn demo_delete_everything_is_stopped_confirmed_undone_and_watched_through_
         assert_eq!((&was.id, &was.title, &is.delete_time), (&is.id, &is.title, &None));
     }
     println!("6. ann has {} tasks, each as it was", after.len());
+    signed_in
+}
+
+/// A model that does what it is told, and pauses in its first sentence about what there is.
+fn obedient(gate: &Arc<Gate>) -> ModelServer {
+    let (gate, told) = (gate.clone(), AtomicUsize::new(0));
+    let tasks = |listed: &Value| listed["tasks"].as_array().cloned().unwrap_or_default();
+    ModelServer::start(Dialect::OpenAi, move |asked| match (asked.said(), asked.results().as_slice()) {
+        (_, []) => Reply::call("list_tasks", json!({ "pageSize": 200 })),
+        ("delete everything", [listed]) => {
+            let one = |task: &Value| json!({ "taskId": task["id"], "etag": task["etag"] });
+            Reply::call("delete_tasks", json!({ "requests": tasks(listed).iter().map(one).collect::<Vec<_>>() }))
+        }
+        (_, [listed]) => {
+            let count = tasks(listed).len();
+            match told.fetch_add(1, Ordering::Relaxed) {
+                0 => Reply::Paused("You have ".to_owned(), gate.clone(), format!("{count} tasks.")),
+                _ => Reply::Text(format!("You have {count} tasks.")),
+            }
+        }
+        _ => Reply::text("Done."),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_delete_everything_is_stopped_confirmed_undone_and_watched_through_a_crash() {
+    let _alone = TELLING.lock().await;
+    println!("The story with the planner");
+    story(&mut Sandbox::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_the_same_with_a_language_model_that_is_cut_off_in_the_middle_of_a_sentence() {
+    let _alone = TELLING.lock().await;
+    println!("The story with a language model");
+    let gate = Arc::new(Gate::default());
+    let model = obedient(&gate);
+    let mut sandbox = Sandbox::with(&[("ERRAND_LLM_BASE_URL", &model.base_url()), ("ERRAND_LLM_MODEL", "scripted")]);
+    let signed_in = story(&mut sandbox).await;
+
+    let ann = signed_in.borrow().clone();
+    println!("7. she says: what is on my list?");
+    let (mut told, mut stream) = (Told::default(), say(&ann, "what is on my list?").await);
+    loop {
+        let said = stream.message().await.unwrap().unwrap();
+        let is_writing = matches!(said.event, Some(Step::TextDelta(_)));
+        told.hear(said);
+        if is_writing {
+            break;
+        }
+    }
+    let ann = struck(&mut sandbox, &signed_in).await;
+    assert!(told.hear_all(stream).await.is_err() && told.replied.is_none(), "cut off: {told:?}");
+    gate.open();
+    println!("8. ResumeTurn after event {}", told.last_seq);
+    let resume = ResumeTurnRequest { turn_id: told.turn_id.clone(), after_seq: told.last_seq };
+    told.hear_all(ann.chat().resume_turn(ann.request(resume)).await.unwrap().into_inner()).await.unwrap();
+    assert_eq!(told.replied.as_deref(), Some("You have 50 tasks."));
+    assert_eq!(ann.list().await.len(), TASKS);
 }
