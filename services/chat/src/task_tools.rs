@@ -119,9 +119,11 @@ impl Voice {
         Self { authorization, request_id, deadline }
     }
 
-    /// How long a try may take: no longer than the user waits, while the user waits.
+    /// How long a try may take: no longer than the user waits, while the user waits, and where that leaves enough
+    /// for it, not until the last moment.
     fn patience(&self) -> Duration {
-        self.left().map_or(PATIENCE, |left| left.min(PATIENCE))
+        let in_time = |left: Duration| left.saturating_sub(LAST_WORDS).max(left.min(LAST_WORDS));
+        self.left().map_or(PATIENCE, |left| in_time(left).min(PATIENCE))
     }
 
     /// When a call is given up: in time to tell the user, while the user waits.

@@ -138,13 +138,17 @@ async fn r_105_a_write_whose_outcome_is_not_known_is_made_again_until_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn r_117_a_call_is_given_up_in_time_to_tell_the_user() {
-    let task = FakeTask::default();
-    task.tasks().is_down = true;
-    let deadline = Deadline::after(Duration::from_secs(3));
-    let hurried = Voice::new("t", None, Some(deadline));
-    let finished = TaskTools::new(task.upstream()).call(&hurried, TURN, 1, &milk()).await;
-    assert_eq!(reason_of(finished), "UNAVAILABLE");
-    assert!(deadline.remaining() >= LAST_WORDS, "{:?} are left", deadline.remaining());
+    for (hangs, reason) in [(false, "UNAVAILABLE"), (true, "DEADLINE_EXCEEDED")] {
+        let task = FakeTask::default();
+        (task.tasks().is_down, task.tasks().hangs) = (!hangs, hangs);
+        let deadline = Deadline::after(Duration::from_secs(3));
+        let hurried = Voice::new("t", None, Some(deadline));
+        let finished = TaskTools::new(task.upstream()).call(&hurried, TURN, 1, &milk()).await;
+        assert_eq!(reason_of(finished), reason);
+        // The clock of tests goes in steps of a millisecond.
+        let left = deadline.remaining() + Duration::from_millis(2);
+        assert!(left >= LAST_WORDS, "{left:?} are left");
+    }
 }
 
 #[tokio::test(start_paused = true)]

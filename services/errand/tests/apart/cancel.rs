@@ -49,12 +49,18 @@ async fn r_129_a_deadline_ends_the_call_at_every_hop_and_the_statement_below() {
         soon(until_waiting(&sandbox, "task", 0).await);
     }
     // Through chat, whose turn needs the tasks.
-    let say = SendMessageRequest { content: "list my tasks".to_owned(), ..Default::default() };
+    let say =
+        SendMessageRequest { content: "list my tasks".to_owned(), request_id: "once".to_owned(), ..Default::default() };
     let (answer, took) = call(&sandbox, &ann, "/errand.chat.v1.ChatService/SendMessage", &say).await;
     assert_eq!(answer.refusal().0, Code::DeadlineExceeded as i32);
     assert!(took < Duration::from_secs(5), "{took:?}");
+    // The turn goes on without its client, but what task does for it had no more time than the client.
+    soon(until_waiting(&sandbox, "task", 0).await);
     drop(held);
     assert_eq!(ann.titles().await, ["here"]);
+    // And it has an end, which says what is wrong.
+    let again = ann.chat().send_message(ann.request(say)).await.unwrap().into_inner();
+    assert_eq!(again.tool_calls[0].error, "DEADLINE_EXCEEDED", "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,12 +67,16 @@ mod rollout;
 #[path = "../suite/sandbox/mod.rs"]
 mod sandbox;
 mod shape;
+mod spoiled;
+mod spoiler;
 #[path = "../suite/story.rs"]
 mod story;
 #[path = "../suite/streaming.rs"]
 mod streaming;
 #[path = "../suite/tokens.rs"]
 mod tokens;
+#[path = "../suite/turns.rs"]
+mod turns;
 #[path = "../suite/undo.rs"]
 mod undo;
 mod walls;

@@ -14,9 +14,12 @@ use errand_cluster::{Cluster, Database};
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::sandbox::{
-    Sandbox,
-    process::{Process, Recipe},
+use crate::{
+    sandbox::{
+        Sandbox,
+        process::{Process, Recipe},
+    },
+    spoiler::Spoiler,
 };
 
 /// A part of the suite that has processes of its own.
@@ -50,6 +53,8 @@ pub(crate) struct Ground {
     database: Database,
     /// The server, where it is this sandbox's own.
     pub(crate) cluster: Option<Cluster>,
+    /// What stands between chat and task, where something does.
+    pub(crate) spoiler: Option<Spoiler>,
 }
 
 impl Role {
@@ -77,13 +82,13 @@ impl Ground {
         let database = template.named(&name);
         // A copy is another server: cursors of the one mean nothing to the other.
         database.run("UPDATE task.log SET epoch = gen_random_uuid()");
-        Self { layout: USUAL, database, cluster: None }
+        Self { layout: USUAL, database, cluster: None, spoiler: None }
     }
 
     /// A server of its own, durable as in production.
     pub(crate) fn alone() -> Self {
         let Some(cluster) = Cluster::start() else { skip() };
-        Self { layout: USUAL, database: migrated(&cluster), cluster: Some(cluster) }
+        Self { layout: USUAL, database: migrated(&cluster), cluster: Some(cluster), spoiler: None }
     }
 
     /// The processes and the address of the gateway.
@@ -92,6 +97,9 @@ impl Ground {
         let targets = |role: Role| -> String {
             self.places(role).into_iter().map(|place| addresses[place].to_string()).collect::<Vec<_>>().join(",")
         };
+        if let Some(spoiler) = &self.spoiler {
+            spoiler.lead_to(addresses[self.places(Role::Task)[0]]);
+        }
         let recipes = self.layout.iter().zip(&addresses).map(|(role, address)| {
             // What a test sets comes last.
             let mut recipe = Recipe::new(&["serve", role.as_str()], &[])
@@ -110,6 +118,9 @@ impl Ground {
                     .set("ERRAND_DATABASE_URL", &url)
                     // Many tests share one server.
                     .set("ERRAND_DATABASE_CONNECTIONS", "5");
+            }
+            if let (Role::Chat, Some(spoiler)) = (role, &self.spoiler) {
+                recipe = recipe.set("ERRAND_TASK_TARGET", &spoiler.address.to_string());
             }
             recipe.environment.extend(environment.iter().cloned());
             recipe
@@ -174,6 +185,11 @@ impl Sandbox {
     /// A suite of other processes than usual.
     pub(crate) fn of(layout: Layout, environment: &[(&str, &str)]) -> Self {
         Self::on(Ground { layout, ..Ground::new() }, environment)
+    }
+
+    /// A suite whose chat reaches task over this stretch of network.
+    pub(crate) fn spoiled(spoiler: Spoiler) -> Self {
+        Self::on(Ground { spoiler: Some(spoiler), ..Ground::new() }, &[])
     }
 
     /// The places of the processes that have a role.

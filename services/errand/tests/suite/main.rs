@@ -33,6 +33,7 @@ mod shape;
 mod story;
 mod streaming;
 mod tokens;
+mod turns;
 mod undo;
 mod watch;
 mod wire;
