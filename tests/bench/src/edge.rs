@@ -73,7 +73,7 @@ pub(crate) async fn run(stage: &Stage, time: Duration) -> Result<()> {
 }
 
 /// The gateway, which finds every role in one place.
-fn gateway(binary: &Path, behind: SocketAddr) -> Result<Server> {
+pub(crate) fn gateway(binary: &Path, behind: SocketAddr) -> Result<Server> {
     let behind = behind.to_string();
     let mut command = Command::new(binary);
     command.args(["serve", "gateway"]).env("ERRAND_LISTEN", "127.0.0.1:0");

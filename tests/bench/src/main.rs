@@ -1,7 +1,8 @@
 //! `cargo run --release -p errand-bench`: requests per second and server CPU per request of the
 //! real binary, beside a bare tonic echo under the same load in the same run.
 //!
-//! With the argument `edge` only the doors of gRPC-Web are measured: the gateway beside Envoy.
+//! With the argument `edge` only the doors of gRPC-Web are measured: the gateway beside Envoy. With `turn`, how long
+//! the first words of a turn take.
 //!
 //! CPU is what the kernel accounted to the server's process, so it does not depend on how busy the
 //! load generator or the machine is; it is read as a ratio to the echo's.
@@ -9,6 +10,7 @@
 
 mod echo;
 mod edge;
+mod turn;
 mod watchers;
 
 use std::{
@@ -77,6 +79,7 @@ async fn main() -> Result<()> {
         }
         // The doors alone.
         Some("edge") => doors(Duration::from_secs(5)).await,
+        Some("turn") => turn::run().await,
         Some(seconds) => run(Duration::from_secs(seconds.parse()?)).await,
         None => run(Duration::from_secs(5)).await,
     }
@@ -94,10 +97,16 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// The same with these settings.
+    async fn with(environment: &[(&str, &str)]) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let binary = binary(&std::env::current_exe()?)?;
         let mut command = Command::new(&binary);
         command.arg("serve").env("ERRAND_LISTEN", "127.0.0.1:0").env("ERRAND_DATA_DIR", data.path());
+        command.envs(environment.iter().copied());
         let errand = Server::start(&mut command)?;
         let channels = connect(&errand.url).await?;
         let sign_up = SignUpRequest {

@@ -20,6 +20,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub use asked::Asked;
 pub use dialect::{Dialect, Quirks};
 pub use fault::Fault;
 
-use wire::Connection;
+use wire::{Begun, Connection};
 
 /// What each answer is said to have cost: tokens of the prompt and of the answer.
 pub const COST: (u64, u64) = (100, 10);
@@ -77,6 +78,7 @@ struct Shared {
     script: Box<Script>,
     quirks: Mutex<Quirks>,
     asked: Mutex<Vec<Asked>>,
+    begun: Begun,
     connections: AtomicUsize,
     /// Connections that a client has closed while it was owed something.
     abandoned: AtomicUsize,
@@ -96,6 +98,7 @@ impl ModelServer {
             script: Box::new(script),
             quirks: Mutex::new(Quirks::of(dialect)),
             asked: Mutex::default(),
+            begun: Begun::default(),
             connections: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -135,6 +138,11 @@ impl ModelServer {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// When the first byte of each streamed answer was written, in order.
+    pub fn begun(&self) -> Vec<Instant> {
+        self.shared.begun.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many connections there were.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
@@ -166,7 +174,7 @@ impl Shared {
         _ = stream.set_nodelay(true);
         let Ok(read) = stream.try_clone() else { return };
         let mut reader = BufReader::new(read);
-        let mut connection = Connection::new(stream);
+        let mut connection = Connection::new(stream, self.begun.clone());
         while let Ok(Some(asked)) = Asked::read(&mut reader) {
             let answered = match (asked.method.as_str(), asked.path.as_str()) {
                 ("GET", "/v1/models") => {

@@ -3,18 +3,24 @@
 use std::{
     io::{self, Write},
     net::TcpStream,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
+
+/// When answers began to be written, in order.
+pub(crate) type Begun = Arc<Mutex<Vec<Instant>>>;
 
 /// A connection that answers are written to.
 pub(crate) struct Connection {
     stream: TcpStream,
     /// Whether it takes no further request.
     pub(crate) is_over: bool,
+    begun: Begun,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, is_over: false }
+    pub(crate) fn new(stream: TcpStream, begun: Begun) -> Self {
+        Self { stream, is_over: false, begun }
     }
 
     /// An answer that is there at once.
@@ -37,6 +43,7 @@ impl Connection {
 
     /// Begins an answer that comes in pieces.
     pub(crate) fn begin(&mut self, content_type: &str) -> io::Result<()> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         let head = head(200, content_type) + "cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
         self.stream.write_all(head.as_bytes())
     }
