@@ -225,7 +225,7 @@ fn by_schema(calls: &[Call]) -> String {
         .iter()
         .map(|call| {
             let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!(call.arguments));
-            json!({ "name": call.name, "arguments": arguments })
+            json!({ "name": call.name, "parameters": arguments })
         })
         .collect();
     json!({ "calls": calls }).to_string()

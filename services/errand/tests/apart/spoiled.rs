@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use errand_proto::chat::{ListMessagesRequest, SendMessageRequest, SendMessageResponse};
+use errand_proto::chat::{ListMessagesRequest, Role, SendMessageRequest, SendMessageResponse};
 use tonic::{Code, Status};
 
 use crate::{
@@ -43,11 +43,18 @@ impl Talk {
 
     /// What the user said, in order.
     async fn messages(&self) -> Vec<String> {
-        let request =
-            ListMessagesRequest { conversation_id: self.conversation.clone(), page_size: 200, ..Default::default() };
-        let listed = self.ann.chat().list_messages(self.ann.request(request)).await.unwrap().into_inner();
-        let users = listed.messages.into_iter().filter(|message| message.role() == errand_proto::chat::Role::User);
-        users.map(|message| message.content).collect()
+        let (mut said, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let conversation_id = self.conversation.clone();
+            let request = ListMessagesRequest { conversation_id, page_size: 200, page_token, ..Default::default() };
+            let page = self.ann.chat().list_messages(self.ann.request(request)).await.unwrap().into_inner();
+            let users = page.messages.into_iter().filter(|message| message.role() == Role::User);
+            said.extend(users.map(|message| message.content));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return said;
+            }
+        }
     }
 
     async fn count(&self, title: &str) -> usize {

@@ -45,13 +45,22 @@ pub(super) static AS_TOOLS: LazyLock<Value> = LazyLock::new(|| {
     OFFERED.iter().map(|tool| json!({ "type": "function", "function": function(tool) })).collect()
 });
 
+/// In words of a few letters each, for models that read little: a line a tool.
+pub(super) static AS_LINES: LazyLock<String> = LazyLock::new(|| {
+    let line = |tool: &Offered| format!("\n{} {}: {}", tool.name, signature(&tool.parameters), tool.description);
+    OFFERED.iter().map(line).collect()
+});
+
 /// The schema of an answer by a model that can not call tools: words, or calls.
+///
+/// Servers have the fields written in this order, which is that of the alphabet: a model names the tool before it
+/// fills in the parameters.
 pub(super) static AS_SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let object = |properties: Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     let call = |tool: &Offered| {
         object(
-            json!({ "name": { "type": "string", "enum": [tool.name] }, "arguments": tool.parameters }),
-            &["name", "arguments"],
+            json!({ "name": { "type": "string", "enum": [tool.name] }, "parameters": tool.parameters }),
+            &["name", "parameters"],
         )
     };
     let calls: Vec<Value> = OFFERED.iter().map(call).collect();
@@ -113,6 +122,26 @@ fn plain(schema: &Value, schemas: &Map<String, Value>, depth: usize) -> Value {
     made.into()
 }
 
+/// The form of a value in few letters.
+fn signature(schema: &Value) -> String {
+    let required = schema["required"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match (schema["type"].as_str(), &schema["properties"], &schema["enum"]) {
+        (_, Value::Object(fields), _) => {
+            let field = |(name, field): (&String, &Value)| {
+                let mark = if required.iter().any(|one| one == name) { "" } else { "?" };
+                format!("\"{name}\"{mark}: {}", signature(field))
+            };
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        (_, _, Value::Array(words)) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|"),
+        (Some("array"), ..) => format!("[{}, ...]", signature(&schema["items"])),
+        (Some("boolean"), ..) => "true|false".to_owned(),
+        (Some("integer" | "number"), ..) => "number".to_owned(),
+        _ if schema["format"] == "date-time" => "time".to_owned(),
+        _ => "text".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +184,23 @@ mod tests {
     fn what_a_model_has_to_read_before_it_answers_is_not_much() {
         let bytes = AS_TOOLS.to_string().len();
         assert!(bytes < 24 * 1024, "{bytes} bytes");
+        assert!(AS_LINES.len() < 3 * 1024, "{} bytes", AS_LINES.len());
+    }
+
+    #[test]
+    fn a_line_says_what_a_tool_takes() {
+        let lines: Vec<&str> = AS_LINES.trim().lines().collect();
+        assert_eq!(lines.len(), TOOLS.len());
+        let complete = lines.iter().find(|line| line.starts_with("complete_tasks ")).unwrap();
+        assert!(complete.contains("{\"requests\": [{\"etag\"?: text, \"taskId\": text}, ...]}: "), "{complete}");
+        let add = lines.iter().find(|line| line.starts_with("add_tasks ")).unwrap();
+        assert!(add.contains("\"dueTime\"?: time") && add.contains("PRIORITY_HIGH, \"title\": text"), "{add}");
+    }
+
+    #[test]
+    fn a_model_names_the_tool_before_it_fills_in_its_parameters() {
+        let schema = AS_SCHEMA.to_string();
+        let order = |name: &str| schema.find(name).unwrap();
+        assert!(order("\"name\":{") < order("\"parameters\":{"), "{schema}");
     }
 }

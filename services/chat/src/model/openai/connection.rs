@@ -30,10 +30,12 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+use super::place;
 
 /// How many connections are kept open at most.
 const KEPT: usize = 64;
@@ -97,9 +99,13 @@ impl Endpoint {
         if uri.query().is_some() || text.contains('#') {
             return Err(wrong("nothing follows the path"));
         }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if !place::can_be_called(&host) {
+            return Err(wrong("no model can be there"));
+        }
         Ok(Self {
             is_tls,
-            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host,
             port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
             authority: authority.to_string(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
@@ -186,7 +192,13 @@ impl Client {
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Broken> {
         let failed = |error: &dyn std::error::Error| Broken::Connect(causes(error));
         let Endpoint { host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| failed(&error))?;
+        // A name may lead to another place today than when it was configured.
+        let places = lookup_host((host.as_str(), *port)).await.map_err(|error| failed(&error))?;
+        let places: Vec<_> = places.filter(|place| place::can_be_at(place.ip())).collect();
+        if places.is_empty() {
+            return Err(Broken::Connect(format!("{host} leads to where no model can be")));
+        }
+        let stream = TcpStream::connect(places.as_slice()).await.map_err(|error| failed(&error))?;
         _ = stream.set_nodelay(true);
         match &self.tls {
             None => shake(stream).await,

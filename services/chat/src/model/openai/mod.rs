@@ -10,6 +10,7 @@ pub mod check;
 mod connection;
 mod events;
 mod gather;
+mod place;
 mod prompt;
 mod request;
 mod schema_mode;

@@ -48,6 +48,9 @@ enum Part<'t> {
 pub(super) fn body(settings: &Settings, transcript: &Transcript, form: Form) -> Value {
     let mut messages =
         vec![json!({ "role": "system", "content": prompt::system(transcript, form.wants != Wants::Tools) })];
+    if form.wants != Wants::Tools {
+        messages.extend(prompt::examples());
+    }
     messages.extend(conversation(transcript, form.wants, settings.history_tokens));
     let mut body = json!({ "model": settings.model, "messages": messages, "stream": true });
     match form.wants {
@@ -138,7 +141,7 @@ impl Part<'_> {
             }
             Self::Round(round) => {
                 let calls: Vec<Value> =
-                    round.iter().map(|(call, _)| json!({ "name": call.name, "arguments": call.arguments })).collect();
+                    round.iter().map(|(call, _)| json!({ "name": call.name, "parameters": call.arguments })).collect();
                 let results: Vec<String> = round.iter().map(|(_, result)| shown(*result, longest)).collect();
                 vec![
                     json!({ "role": "assistant", "content": json!({ "calls": calls }).to_string() }),

@@ -118,7 +118,7 @@ fn without_tools_calls_and_results_are_words() {
     let transcript = transcript(vec![user("list"), call("a"), failed, assistant("Sorry."), user("ok")]);
     let messages = conversation(&transcript, Wants::Schema, 1000);
     assert_eq!(roles(&messages), ["user", "assistant", "user", "assistant", "user"]);
-    assert_eq!(messages[1]["content"], r#"{"calls":[{"arguments":{"pageSize":2},"name":"list_tasks"}]}"#);
+    assert_eq!(messages[1]["content"], r#"{"calls":[{"name":"list_tasks","parameters":{"pageSize":2}}]}"#);
     assert!(messages[2]["content"].as_str().unwrap().contains("TASK_NOT_FOUND"));
     assert_eq!(messages[3]["content"], r#"{"reply":"Sorry."}"#);
 }
@@ -127,5 +127,19 @@ fn without_tools_calls_and_results_are_words() {
 fn a_model_is_told_the_day_and_the_zone_of_its_user() {
     let text = prompt::system(&transcript(vec![]), false);
     assert!(text.contains("Thursday, 1970-01-01 09:00 (+09:00), in the time zone Asia/Tokyo"), "{text}");
-    assert!(!text.contains("delete_tasks:") && prompt::system(&transcript(vec![]), true).contains("delete_tasks:"));
+    let by_schema = prompt::system(&transcript(vec![]), true);
+    assert!(!text.contains("\ndelete_tasks {") && by_schema.contains("\ndelete_tasks {"), "{by_schema}");
+}
+
+#[test]
+fn who_has_no_tools_is_shown_examples_before_the_conversation() {
+    let endpoint = crate::model::openai::Endpoint::parse("http://host/v1").unwrap();
+    let settings = Settings::new(endpoint, "small".to_owned());
+    let of = |wants| {
+        let body = body(&settings, &transcript(vec![user("hello")]), Form { wants, usage: false });
+        roles(body["messages"].as_array().unwrap()).join(" ")
+    };
+    assert_eq!(of(Wants::Tools), "system user");
+    let shown = of(Wants::Schema);
+    assert!(shown.starts_with("system user assistant user assistant") && shown.ends_with("assistant user"), "{shown}");
 }
