@@ -136,7 +136,7 @@ fn the_commands_and_flags_that_the_pages_name_exist() {
 #[test]
 fn the_settings_that_the_pages_name_exist() {
     // These steer the tests and the clients' suites, not the program.
-    const OTHERS: [&str; 3] = ["ERRAND_", "ERRAND_BIN", "ERRAND_BATTERY"];
+    const OTHERS: [&str; 4] = ["ERRAND_", "ERRAND_BIN", "ERRAND_BATTERY", "ERRAND_REAL_MODEL"];
     let mut named = BTreeMap::new();
     for path in PAGES {
         let text = page(path);
