@@ -46,7 +46,7 @@ impl Talk {
         let (mut said, mut page_token) = (Vec::new(), String::new());
         loop {
             let conversation_id = self.conversation.clone();
-            let request = ListMessagesRequest { conversation_id, page_size: 200, page_token, ..Default::default() };
+            let request = ListMessagesRequest { conversation_id, page_size: 200, page_token };
             let page = self.ann.chat().list_messages(self.ann.request(request)).await.unwrap().into_inner();
             let users = page.messages.into_iter().filter(|message| message.role() == Role::User);
             said.extend(users.map(|message| message.content));
