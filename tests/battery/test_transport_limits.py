@@ -14,9 +14,10 @@ from raw import PREFACE, SLOW, Raw, honest_beside
 JWKS = f"/{AUTH}/GetJwks"
 
 
-def connect(server, timeout=SLOW + 5):
+def connect(server, timeout=SLOW + 5, place=None):
+    """A connection, from another address of this machine where one is named."""
     host, port = server.address.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=timeout)
+    return socket.create_connection((host, int(port)), timeout=timeout, source_address=place and (place, 0))
 
 
 def said(server, *parts):
@@ -158,6 +159,36 @@ def test_r_097_a_storm_of_connections_meets_the_limit_and_no_caller_notices(make
             one.close()
     assert most <= 100 + 20, most
     assert "connections are turned away" in server.log()
+
+
+def is_let_in(connection):
+    """Whether the server keeps a connection: it answers, and does not only close."""
+    with contextlib.suppress(OSError):
+        connection.sendall(b"HEAD /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        return connection.recv(12) == b"HTTP/1.1 200"
+    return False
+
+
+def test_r_097_one_address_can_not_take_all_connections(make_server, client_of):
+    server = make_server(arguments=["--max-connections-per-address", "20"]).start()
+    ann = client_of(server)
+    ann.sign_up()
+    # From the address of the proxy that is trusted, where the honest come from, too, as many as there are.
+    trusted = [connect(server) for _ in range(40)]
+    assert all(map(is_let_in, trusted))
+    with honest_beside(ann, FULL):
+        greedy = [connect(server, place="127.0.0.2") for _ in range(rounds(40, 2_000))]
+        let_in = [one for one in greedy if is_let_in(one)]
+        assert len(let_in) == 20
+        assert is_let_in(connect(server, place="127.0.0.3"))
+        # The place of one that has gone is free again, once the server has seen that.
+        let_in[0].close()
+        late = time.monotonic() + 5
+        while not is_let_in(connect(server, place="127.0.0.2")):
+            assert time.monotonic() < late
+            time.sleep(0.01)
+    for one in [*trusted, *greedy]:
+        one.close()
 
 
 def test_r_098_a_connection_of_age_ends_and_no_call_fails(make_server, client_of):

@@ -4,13 +4,13 @@
 //! and for the user after it. A call counts when it arrives, whatever becomes of it; a stream when it is opened.
 //! What is of no rate class, health among it, is not counted.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use errand_chassis::{Error, address::ClientAddress, clock::Clock};
+use errand_chassis::{
+    Error,
+    address::{self, ClientAddress},
+    clock::Clock,
+};
 use errand_proto::contract::RateClass;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::{Code, body::Body};
@@ -120,12 +120,8 @@ fn tell(standing: &Standing, headers: &mut HeaderMap) {
     headers.insert(RESET, HeaderValue::from(refusal::whole_seconds(standing.whole_in)));
 }
 
-/// What a limit is for: an address, or the network of one in IPv6, because who has one has the 2^64 around it.
-/// This machine has no limit; who stands in front of us and speaks for others is named as a trusted proxy.
+/// What a limit is for. This machine has none; who stands in front of us and speaks for others is named as a
+/// trusted proxy.
 fn network(client: IpAddr) -> Option<IpAddr> {
-    match client.to_canonical() {
-        own if own.is_loopback() => None,
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()),
-        address => Some(address),
-    }
+    (!client.to_canonical().is_loopback()).then(|| address::network(client))
 }

@@ -74,6 +74,16 @@ pub fn believing(role: Upstream, trusted: Vec<Network>) -> Upstream {
     }))
 }
 
+/// What a limit of an address is for: itself, or the network of one in IPv6, because who has one has the
+/// 2^64 around it.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
 /// The address in one hop of `x-forwarded-for`, which may carry a port.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim();

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     pin::Pin,
@@ -201,6 +201,11 @@ impl Drop for SocketFile {
 // === impl Accepted ===
 
 impl Accepted {
+    /// The network address that it comes from, if it comes from a network.
+    pub(crate) fn network_peer(&self) -> Option<IpAddr> {
+        matches!(self.socket, Accept::Tcp(_)).then(|| self.peer.ip())
+    }
+
     /// Whether the other end has to show a certificate to get any further.
     pub(crate) fn is_mutual(&self) -> bool {
         self.tls.as_ref().is_some_and(ServerTls::is_mutual)

@@ -1,6 +1,7 @@
 //! A role's stack in order, and the server that feeds one.
 
 mod connection;
+mod entrance;
 mod flow;
 mod frames;
 mod guarded;

@@ -253,6 +253,9 @@ struct Settings {
     /// Connections at a time [default: 10000]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_connections: Option<String>,
+    /// Connections of one network address at the gateway, 0 for any number [default: 1000]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    max_connections_per_address: Option<String>,
     /// Concurrent calls of one connection [default: 100 at the gateway, 10000 between roles]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_streams: Option<String>,
@@ -409,6 +412,7 @@ impl Settings {
             ("ERRAND_SHUTDOWN_DELAY", self.shutdown_delay),
             ("ERRAND_DRAIN_DEADLINE", self.drain_deadline),
             ("ERRAND_MAX_CONNECTIONS", self.max_connections),
+            ("ERRAND_MAX_CONNECTIONS_PER_ADDRESS", self.max_connections_per_address),
             ("ERRAND_MAX_STREAMS", self.max_streams),
             ("ERRAND_MAX_TURNS", self.max_turns),
             ("ERRAND_USER_RATES", self.user_rates),

@@ -87,7 +87,7 @@ enum Asked {
 pub(super) async fn connection(
     accepted: Accepted,
     upstream: Upstream,
-    limits: Limits,
+    limits: &Limits,
     stopping: &Drain,
 ) -> Result<(), Failed> {
     let opening = Instant::now() + limits.opening;
@@ -103,6 +103,7 @@ pub(super) async fn connection(
         streams: limits.streams as usize,
     };
     let wire = Shared::new(Wire::new(rules, opening));
+    let stretch = limits.opening;
     let (calls, end) = (Arc::new(Calls::new(limits.streams as usize)), Drain::new());
     let service = {
         let (wire, calls, end) = (wire.clone(), calls.clone(), end.clone());
@@ -116,7 +117,7 @@ pub(super) async fn connection(
             if calls.seen.fetch_add(1, Ordering::Relaxed) == 0 {
                 wire.lock().called();
             }
-            answer(upstream.clone(), request, calls.running.clone(), limits.opening)
+            answer(upstream.clone(), request, calls.running.clone(), stretch)
         })
     };
     let builder = builder(limits);
@@ -144,7 +145,7 @@ pub(super) async fn connection(
 }
 
 /// When a connection that could go on is asked to end.
-async fn asked(limits: Limits, calls: &Calls, stopping: &Drain) -> Asked {
+async fn asked(limits: &Limits, calls: &Calls, stopping: &Drain) -> Asked {
     let age = async {
         match limits.connection_age {
             Some(age) => sleep(chance::around(age)).await,
@@ -159,7 +160,7 @@ async fn asked(limits: Limits, calls: &Calls, stopping: &Drain) -> Asked {
 }
 
 /// Resolves when there was no call for the time that a connection may be idle.
-async fn idle(limits: Limits, calls: &Calls) {
+async fn idle(limits: &Limits, calls: &Calls) {
     let Some(most) = limits.idle else { return pending().await };
     let mut seen = None;
     loop {
@@ -193,7 +194,7 @@ async fn answer(
     Ok(response)
 }
 
-fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()

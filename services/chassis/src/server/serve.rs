@@ -1,26 +1,23 @@
 //! Feeds a stack from a listener, and ends connections in their own good way.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 use tracing::{debug, warn};
 
-use super::connection::connection;
-use crate::{
-    drain::Drain,
-    listener::{Accepted, Listener},
-    upstream::Upstream,
-};
+use super::{connection::connection, entrance::Entrance};
+use crate::{address::Network, drain::Drain, listener::Listener, upstream::Upstream};
 
 /// What a listener allows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at a time; further ones are closed at once, so that who tries another replica can.
     pub connections: usize,
+    /// Those of them that one network address may have; nothing for as many as there are. Who comes
+    /// through a Unix socket has no address.
+    pub of_an_address: Option<usize>,
+    /// Who may have any number of them: proxies, which speak for many.
+    pub exempt: Arc<[Network]>,
     /// Concurrent streams of one connection.
     pub streams: u32,
     /// Calls of one connection that may be taken back before they were looked at. Who takes back
@@ -49,13 +46,20 @@ impl Limits {
     pub const AGE: Duration = Duration::from_secs(30 * 60);
     /// The age of connections from clients, where nothing else is said.
     pub const CLIENTS_AGE: Duration = Duration::from_secs(5 * 60);
+    /// Connections of one network address, behind which a whole office may be, where nothing else is said.
+    pub const OF_AN_ADDRESS: usize = 1000;
     /// Calls of one connection between roles, which carries those of many users.
     pub const STREAMS_BETWEEN_ROLES: u32 = 10_000;
 
     /// What the edge allows its clients.
     #[must_use]
     pub fn of_clients() -> Self {
-        Self { connection_age: Some(Self::CLIENTS_AGE), idle: Some(Duration::from_secs(60)), ..Self::default() }
+        Self {
+            of_an_address: Some(Self::OF_AN_ADDRESS),
+            connection_age: Some(Self::CLIENTS_AGE),
+            idle: Some(Duration::from_secs(60)),
+            ..Self::default()
+        }
     }
 
     /// What a role allows the others.
@@ -77,6 +81,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            of_an_address: None,
+            exempt: Arc::from([]),
             streams: 100,
             resets: 20,
             cancels: 150,
@@ -90,21 +96,12 @@ impl Default for Limits {
     }
 }
 
-/// Who comes in, and what is told of those who do not.
-struct Entrance {
-    listener: Listener,
-    slots: Arc<Semaphore>,
-    /// Those that were turned away since the log was told.
-    refused: usize,
-    told: Option<Instant>,
-}
-
 /// Serves HTTP/1.1 and HTTP/2 on a listener until `stop` resolves, then drains.
 ///
 /// On `stop`: no new connections, GOAWAY on the open ones, and what is still running when the
 /// drain deadline passes is cut. hyper alone would wait for the last stream forever.
 pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
-    let mut entrance = Entrance::new(listener.into(), limits.connections);
+    let mut entrance = Entrance::new(listener.into(), &limits);
     let stopping = Drain::new();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
@@ -116,10 +113,10 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
             accepted = entrance.accept() => accepted,
         };
         let Some((accepted, slot)) = accepted else { continue };
-        let (service, stopping) = (service.clone(), stopping.clone());
+        let (service, limits, stopping) = (service.clone(), limits.clone(), stopping.clone());
         connections.spawn(async move {
             let peer = accepted.peer;
-            if let Err(error) = connection(accepted, service, limits, &stopping).await {
+            if let Err(error) = connection(accepted, service, &limits, &stopping).await {
                 debug!(%peer, error, "connection ended");
             }
             drop(slot);
@@ -132,47 +129,4 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
         warn!(connections = connections.len(), "drain deadline passed; cutting what is still open");
     }
     connections.shutdown().await;
-}
-
-// === impl Entrance ===
-
-impl Entrance {
-    fn new(listener: Listener, connections: usize) -> Self {
-        Self { listener, slots: Arc::new(Semaphore::new(connections)), refused: 0, told: None }
-    }
-
-    /// The next connection; nothing when there is no room for it. Whatever happens here must not end the
-    /// listener: a connection that is gone already, or file descriptors that have run out.
-    async fn accept(&mut self) -> Option<(Accepted, OwnedSemaphorePermit)> {
-        match self.listener.accept().await {
-            Ok(accepted) => match self.slots.clone().try_acquire_owned() {
-                Ok(slot) => Some((accepted, slot)),
-                Err(_) => {
-                    self.tell("as many connections as are allowed are open");
-                    None
-                }
-            },
-            Err(error) if is_of_the_peer(&error) => None,
-            Err(error) => {
-                self.tell(&error.to_string());
-                sleep(Duration::from_millis(20)).await;
-                None
-            }
-        }
-    }
-
-    /// Tells the log that somebody was turned away, once a second at most.
-    fn tell(&mut self, why: &str) {
-        self.refused += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(1)) {
-            warn!(why, refused = self.refused, "connections are turned away");
-            (self.refused, self.told) = (0, Some(Instant::now()));
-        }
-    }
-}
-
-/// Whether only this one connection failed.
-fn is_of_the_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

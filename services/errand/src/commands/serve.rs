@@ -70,7 +70,7 @@ async fn serve(config: &Config, roles: &[Role], ground: &Ground) -> Result<(), F
     let (listener, address) = bind(config, roles)?;
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut limits = config.limits.connections(roles, config.server.drain_deadline);
+    let mut limits = config.limits.connections(roles, &config.server);
     let room = descriptors::raise();
     if room < limits.connections {
         warn!(allowed = limits.connections, room, "there are fewer file descriptors than connections that are allowed");

@@ -91,6 +91,9 @@ pub(crate) struct Limits {
     /// `ERRAND_MAX_CONNECTIONS`, default 10000, and no more than the file descriptors of the process allow.
     /// Further ones are closed at once.
     pub(crate) max_connections: u32,
+    /// `ERRAND_MAX_CONNECTIONS_PER_ADDRESS`, default 1000, 0 for any number. Those of one network address at the
+    /// gateway; the proxies that are trusted, and without any this machine, may have as many as there are.
+    max_connections_per_address: u32,
     /// `ERRAND_MAX_STREAMS`, default 100 at the gateway and 10000 between roles. Concurrent calls of one connection.
     pub(crate) max_streams: Option<u32>,
     /// `ERRAND_CONNECTION_AGE`, default 5m at the gateway and 30m between roles. After it a connection is asked to
@@ -287,6 +290,8 @@ impl Limits {
     fn read(sources: &mut Sources) -> Self {
         Self {
             max_connections: sources.value(setting("limits", "max_connections", "ERRAND_MAX_CONNECTIONS"), 10_000),
+            max_connections_per_address: sources
+                .value(setting("limits", "max_connections_per_address", "ERRAND_MAX_CONNECTIONS_PER_ADDRESS"), 1000),
             max_streams: sources.optional(setting("limits", "max_streams", "ERRAND_MAX_STREAMS")),
             connection_age: sources.optional(setting("limits", "connection_age", "ERRAND_CONNECTION_AGE")),
             max_turns: sources
@@ -300,12 +305,15 @@ impl Limits {
     }
 
     /// What concerns the listener of these roles.
-    pub(crate) fn connections(&self, roles: &[Role], drain: Duration) -> Connections {
+    pub(crate) fn connections(&self, roles: &[Role], server: &Server) -> Connections {
         let faces_clients = roles.contains(&Role::Gateway);
         let mut limits = if faces_clients { Connections::of_clients() } else { Connections::between_roles() };
+        limits.of_an_address =
+            Some(self.max_connections_per_address as usize).filter(|most| faces_clients && *most > 0);
+        limits.exempt = server.trusted_by_role().into();
         limits.connections = self.max_connections as usize;
         limits.streams = self.max_streams.unwrap_or(limits.streams);
-        limits.drain = drain;
+        limits.drain = server.drain_deadline;
         limits.connection_age = self.connection_age.or(limits.connection_age);
         limits
     }

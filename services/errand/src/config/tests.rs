@@ -207,12 +207,14 @@ fn each_role_has_a_port_of_its_own_and_a_listener_of_its_kind() {
     assert_eq!(listen(&[Role::Auth, Role::Gateway]), "127.0.0.1:8080");
     assert_eq!(bare.peers.target(Role::Chat).map(ToString::to_string).as_deref(), Some("127.0.0.1:50053"));
     let limits = |config: &Config, role| {
-        let limits = config.limits.connections(&[role], Duration::ZERO);
-        (limits.streams, limits.connection_age.unwrap().as_secs())
+        let limits = config.limits.connections(&[role], &config.server);
+        (limits.streams, limits.connection_age.unwrap().as_secs(), limits.of_an_address)
     };
-    assert_eq!((limits(&bare, Role::Gateway), limits(&bare, Role::Task)), ((100, 5 * 60), (10_000, 30 * 60)));
-    let told = home().with("ERRAND_CONNECTION_AGE", "5s").with("ERRAND_MAX_STREAMS", "7").load(&[]).unwrap();
-    assert_eq!((limits(&told, Role::Gateway), limits(&told, Role::Task)), ((7, 5), (7, 5)));
+    let (gateway, task) = (limits(&bare, Role::Gateway), limits(&bare, Role::Task));
+    assert_eq!((gateway, task), ((100, 5 * 60, Some(1000)), (10_000, 30 * 60, None)));
+    let told = home().with("ERRAND_CONNECTION_AGE", "5s").with("ERRAND_MAX_STREAMS", "7");
+    let told = told.with("ERRAND_MAX_CONNECTIONS_PER_ADDRESS", "0").load(&[]).unwrap();
+    assert_eq!((limits(&told, Role::Gateway), limits(&told, Role::Task)), ((7, 5, None), (7, 5, None)));
 }
 
 #[test]
