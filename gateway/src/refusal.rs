@@ -57,8 +57,20 @@ const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
 impl Shape {
-    /// The shape of a request. Two content types are none: a peer might read the other one.
+    /// The shape of a request; what was noted before, where it was.
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        request.extensions().get().copied().unwrap_or_else(|| Self::read(request))
+    }
+
+    /// Notes the shape of a request as an extension: every layer asks for it.
+    pub(crate) fn note<B>(request: &mut Request<B>) -> Self {
+        let shape = Self::read(request);
+        request.extensions_mut().insert(shape);
+        shape
+    }
+
+    /// Two content types are none: a peer might read the other one.
+    fn read<B>(request: &Request<B>) -> Self {
         let mut types = request.headers().get_all(CONTENT_TYPE).iter();
         let http = Self::Http { problem: accepts(request.headers(), &[PROBLEM]) };
         let is_method = || contract::Method::find(request.uri().path()).is_some();

@@ -21,7 +21,7 @@ const PREFIX: usize = 5;
 pub(crate) struct Limits;
 
 impl Limits {
-    fn check(request: &Request<Body>) -> Result<(), Error> {
+    fn check(request: &Request<Body>, shape: Shape) -> Result<(), Error> {
         let headers = request.headers();
         if protocol::header_size(headers) > LARGEST_HEADERS {
             return Err(protocol::headers_too_large());
@@ -35,7 +35,7 @@ impl Limits {
         if headers.get_all("grpc-timeout").iter().nth(1).is_some() {
             return Err(Error::new(Code::InvalidArgument, "TIMEOUT_INVALID", "send grpc-timeout once, not twice"));
         }
-        let text = matches!(Shape::of(request), Shape::GrpcWeb { text_in: true, .. });
+        let text = matches!(shape, Shape::GrpcWeb { text_in: true, .. });
         // Base64 takes four bytes for three, and up to four for one where a caller pads every piece;
         // what it decodes to is counted as it passes.
         let most = (LARGEST_MESSAGE + PREFIX).saturating_mul(if text { 4 } else { 1 });
@@ -50,7 +50,9 @@ impl Step for Limits {
     type Note = ();
 
     async fn enter(&self, request: &mut Request<Body>) -> Result<(), Box<Response<Body>>> {
-        Self::check(request).map_err(|error| refusal::refuse(request, error))
+        // Nothing behind this changes what it is read from.
+        let shape = Shape::note(request);
+        Self::check(request, shape).map_err(|error| refusal::refuse(request, error))
     }
 }
 

@@ -53,22 +53,26 @@ impl Rate {
 
     /// Counts a call; nothing for one that has no limit here.
     fn count(&self, request: &Request<Body>) -> Option<(Standing, Option<Error>)> {
+        if self.classes.is_empty() {
+            return None;
+        }
         let class = super::method(request)?.rate;
         let (_, quota, buckets) = self.classes.iter().find(|(of, ..)| *of == class)?;
         let now = self.clock.passed();
-        let (standing, subject) = match self.whom {
+        match self.whom {
             Whom::User => {
                 let SignedIn(caller) = request.extensions().get()?;
-                (buckets.take(caller.user, now), format!("user:{}", caller.user))
+                let standing = buckets.take(caller.user, now);
+                let refuse = |wait| self.refused(class, *quota, wait, format!("user:{}", caller.user));
+                Some((standing, standing.refused.map(refuse)))
             }
             Whom::Address => {
                 let ClientAddress(client) = request.extensions().get()?;
-                let network = network(*client)?;
-                (buckets.take(network, now), format!("clientip:{client}"))
+                let standing = buckets.take(network(*client)?, now);
+                let refuse = |wait| self.refused(class, *quota, wait, format!("clientip:{client}"));
+                Some((standing, standing.refused.map(refuse)))
             }
-        };
-        let refused = standing.refused.map(|wait| self.refused(class, *quota, wait, subject));
-        Some((standing, refused))
+        }
     }
 
     fn refused(&self, class: RateClass, quota: Quota, wait: Duration, subject: String) -> Error {

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod deadline;
 pub mod drain;
 pub mod error;
+mod gather;
 pub mod health;
 pub mod jwks;
 pub mod listener;

@@ -7,10 +7,12 @@
 //! lost, as long as not more than a tenth of all calls are. Everything else is the caller's to
 //! repeat: only the caller has the `request_id`.
 
+mod alive;
 mod answer;
 mod budget;
 mod call;
 mod dial;
+mod exchange;
 mod link;
 mod pool;
 mod resolve;
@@ -21,6 +23,7 @@ use tower::{service_fn, util::BoxCloneSyncService};
 
 use crate::{drain::Drain, target::Targets, tls::ClientTls, trace};
 
+pub(crate) use alive::Heard;
 pub use resolve::{Resolve, SystemResolver};
 
 /// A peer that answers gRPC requests: a role's whole stack in this process, or a connection.

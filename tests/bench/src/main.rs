@@ -2,7 +2,8 @@
 //! real binary, beside a bare tonic echo under the same load in the same run.
 //!
 //! With the argument `edge` only the doors of gRPC-Web are measured: the gateway beside Envoy. With `turn`, how long
-//! the first words of a turn take.
+//! the first words of a turn take. With `overload`, what becomes of calls when there are ten times more callers than can
+//! be served.
 //!
 //! CPU is what the kernel accounted to the server's process, so it does not depend on how busy the
 //! load generator or the machine is; it is read as a ratio to the echo's.
@@ -10,6 +11,7 @@
 
 mod echo;
 mod edge;
+mod overload;
 mod turn;
 mod watchers;
 
@@ -64,9 +66,11 @@ struct Pace {
     stop: Arc<AtomicBool>,
 }
 
+#[derive(Default)]
 struct Figures {
-    per_second: f64,
-    cpu_micros: f64,
+    calls: f64,
+    seconds: f64,
+    cpu_seconds: f64,
 }
 
 #[tokio::main]
@@ -78,8 +82,13 @@ async fn main() -> Result<()> {
             Ok(())
         }
         // The doors alone.
-        Some("edge") => doors(Duration::from_secs(5)).await,
+        Some("edge") => doors(Duration::from_secs(10)).await,
         Some("turn") => turn::run().await,
+        Some("overload") => {
+            let seconds = arguments.next().map_or(Ok(10), |text| text.parse())?;
+            let stage = Stage::of(overload::pinned, &[]).await?;
+            overload::run(&stage, Duration::from_secs(seconds)).await
+        }
         Some(seconds) => run(Duration::from_secs(seconds.parse()?)).await,
         None => run(Duration::from_secs(5)).await,
     }
@@ -102,9 +111,14 @@ impl Stage {
 
     /// The same with these settings.
     async fn with(environment: &[(&str, &str)]) -> Result<Self> {
+        Self::of(|program| Command::new(program), environment).await
+    }
+
+    /// The same with a server that is started like this.
+    async fn of(program: impl FnOnce(&Path) -> Command, environment: &[(&str, &str)]) -> Result<Self> {
         let data = tempfile::tempdir()?;
         let binary = binary(&std::env::current_exe()?)?;
-        let mut command = Command::new(&binary);
+        let mut command = program(&binary);
         command.arg("serve").env("ERRAND_LISTEN", "127.0.0.1:0").env("ERRAND_DATA_DIR", data.path());
         command.envs(environment.iter().copied());
         let errand = Server::start(&mut command)?;
@@ -150,8 +164,8 @@ async fn run(time: Duration) -> Result<()> {
 }
 
 fn print(name: &str, figures: &Figures, limit: &Figures) {
-    let ratio = figures.cpu_micros / limit.cpu_micros;
-    println!("{name:<12} {:>12.0} {:>18.1} {ratio:>9.2}x", figures.per_second, figures.cpu_micros);
+    let ratio = figures.cpu_micros() / limit.cpu_micros();
+    println!("{name:<12} {:>12.0} {:>18.1} {ratio:>9.2}x", figures.per_second(), figures.cpu_micros());
 }
 
 /// The binary beside this one: the same profile, or `ERRAND_BIN`.
@@ -188,6 +202,24 @@ fn with<T>(message: T, token: &MetadataValue<Ascii>) -> Request<T> {
     request
 }
 
+/// One call, whatever it answers.
+async fn call(
+    client: &mut TaskServiceClient<Channel>,
+    call: Call,
+    token: &MetadataValue<Ascii>,
+    task: &str,
+) -> std::result::Result<(), Status> {
+    match call {
+        Call::Create => drop(create(client, token).await?),
+        Call::Get => drop(client.get_task(with(GetTaskRequest { task_id: task.to_owned() }, token)).await?),
+        Call::List => {
+            let request = ListTasksRequest { page_size: 20, ..ListTasksRequest::default() };
+            drop(client.list_tasks(with(request, token)).await?);
+        }
+    }
+    Ok(())
+}
+
 async fn load(
     server: &Server,
     channels: &[Channel],
@@ -202,16 +234,7 @@ async fn load(
         let (pace, token, task) = (pace.clone(), token.clone(), task.to_owned());
         tokio::spawn(async move {
             while pace.goes_on() {
-                match call {
-                    Call::Create => drop(create(&mut client, &token).await?),
-                    Call::Get => {
-                        drop(client.get_task(with(GetTaskRequest { task_id: task.clone() }, &token)).await?);
-                    }
-                    Call::List => {
-                        let request = ListTasksRequest { page_size: 20, ..ListTasksRequest::default() };
-                        drop(client.list_tasks(with(request, &token)).await?);
-                    }
-                }
+                self::call(&mut client, call, &token, &task).await?;
                 pace.count();
             }
             Ok::<_, Status>(())
@@ -248,8 +271,26 @@ impl Pace {
             worker.await??;
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of calls is far below 2^52")]
-        let calls = calls.max(1) as f64;
-        Ok(Figures { per_second: calls / took.as_secs_f64(), cpu_micros: cpu * 1e6 / calls })
+        let calls = calls as f64;
+        Ok(Figures { calls, seconds: took.as_secs_f64(), cpu_seconds: cpu })
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    fn add(&mut self, more: &Self) {
+        self.calls += more.calls;
+        self.seconds += more.seconds;
+        self.cpu_seconds += more.cpu_seconds;
+    }
+
+    fn per_second(&self) -> f64 {
+        self.calls / self.seconds
+    }
+
+    fn cpu_micros(&self) -> f64 {
+        self.cpu_seconds * 1e6 / self.calls.max(1.0)
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
-use crate::listener::Lingering;
+use crate::{gather::Gather, listener::Lingering};
 
 /// What is known of a connection, for who speaks on it and who looks at the time. Nobody holds it
 /// for longer than a few instructions.
@@ -27,6 +27,7 @@ pub(super) struct Guarded {
     wire: Shared,
     /// How much of what we owe the peer is written.
     written: usize,
+    gather: Gather,
 }
 
 // === impl Shared ===
@@ -44,13 +45,13 @@ impl Shared {
 // === impl Guarded ===
 
 impl Guarded {
-    pub(super) const fn new(stream: Lingering, wire: Shared) -> Self {
-        Self { stream, wire, written: 0 }
+    pub(super) fn new(stream: Lingering, wire: Shared) -> Self {
+        Self { stream, wire, written: 0, gather: Gather::default() }
     }
 
     /// Writes what we owe the peer, if it is the time for it: between two frames.
     fn pay(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, wire, written } = self;
+        let Self { stream, wire, written, .. } = self;
         let mut wire = wire.lock();
         if *written == 0 && (wire.owed().is_empty() || !wire.is_between_outbound()) {
             return Poll::Ready(Ok(()));
@@ -130,6 +131,10 @@ impl AsyncWrite for Guarded {
             // A frame of ours is half out.
             ready!(self.pay(context))?;
         }
+        // HTTP/1.1 has one answer at a time: nobody else has anything to say.
+        if self.wire.lock().is_http2() && self.gather.holds(context, slices) {
+            return Poll::Pending;
+        }
         let wrote = match slices {
             [one] => Pin::new(&mut self.stream).poll_write(context, one),
             _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
@@ -143,6 +148,7 @@ impl AsyncWrite for Guarded {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The library has written all that it had: nothing of a stream that is cut comes behind this.
+        self.gather.flushed();
         ready!(self.pay(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }

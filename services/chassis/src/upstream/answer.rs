@@ -10,12 +10,10 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status};
 
-use super::link::Load;
+use super::{exchange::Received, link::Load};
 use crate::{
     deadline::{self, Deadline},
     drain::Drain,
@@ -35,7 +33,7 @@ pub(super) struct Whole {
 
 /// A stream of answers: it keeps its place on the connection, and always says how it ended.
 pub(super) struct Streamed {
-    inner: Incoming,
+    inner: Received,
     load: Option<Load>,
     deadline: Option<Pin<Box<Sleep>>>,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -45,7 +43,7 @@ pub(super) struct Streamed {
 // === impl Whole ===
 
 impl Whole {
-    pub(super) async fn read(mut body: Incoming) -> Result<Self, hyper::Error> {
+    pub(super) async fn read(mut body: Received) -> Result<Self, h2::Error> {
         let mut whole = Self { data: VecDeque::new(), trailers: None };
         while let Some(frame) = body.frame().await {
             match frame?.into_data() {
@@ -84,7 +82,7 @@ impl http_body::Body for Whole {
 
 impl Streamed {
     pub(super) fn new(
-        inner: Incoming,
+        inner: Received,
         load: Load,
         deadline: Option<Deadline>,
         drain: Drain,
@@ -120,7 +118,7 @@ impl http_body::Body for Streamed {
         if this.deadline.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
             return this.end(deadline::exceeded());
         }
-        match Pin::new(&mut this.inner).poll_frame(context) {
+        match this.inner.poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 if frame.is_trailers() {
                     this.load = None;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use errand_proto::contract::Method;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
     uri::{Parts, PathAndQuery, Scheme},
 };
-use hyper::client::conn::TrySendError;
 use tokio::time::timeout_at;
 use tonic::{Code, Status, body::Body};
 use tracing::debug;
@@ -17,7 +16,7 @@ use super::{
     Settings,
     answer::{self, Streamed, Whole},
     budget::Budget,
-    dial::Sent,
+    exchange::Sent,
     link::{Load, Site},
     pool::{Background, Kind, NoLink, Pool},
 };
@@ -40,6 +39,15 @@ const MOST_TURNED_AWAY: usize = 2;
 
 /// What a library's services answer once; everything else of theirs is a stream.
 const ASKED: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"];
+
+/// What HTTP/2 has no place for.
+const OF_A_CONNECTION: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// A peer in another process.
 pub(super) struct Remote {
@@ -137,7 +145,7 @@ impl Remote {
         for _ in 0..ATTEMPTS {
             let load = self.load(call, not.as_ref()).await?;
             let site = load.site().clone();
-            match self.attempt(call, load, Sent::Whole(Some(message.clone()))).await {
+            match self.attempt(call, load, Sent::Whole(message.clone())).await {
                 Ok(answered) => {
                     let elsewhere = self.pool.has_other(&site);
                     if answered.is_turned_away && elsewhere && turned_away < MOST_TURNED_AWAY {
@@ -170,12 +178,10 @@ impl Remote {
     }
 
     async fn attempt(&self, call: &Call, mut load: Load, sent: Sent) -> Result<Answered, Failed> {
-        let request = self.request(call, &load, sent)?;
-        let Some(mut sender) = load.sender() else { return Err(Failed::Unsent(Some(request.into_body()))) };
-        let answer = sender.try_send_request(request);
-        drop(sender);
-        let answered = within(call.head, answer).await.map_err(Failed::For)?;
-        let response = answered.map_err(failed)?;
+        let request = self.request(call, &load)?;
+        let asked = load.send(request, sent).map_err(|sent| Failed::Unsent(Some(sent)))?;
+        let answered = within(call.head, asked.answer()).await.map_err(Failed::For)?;
+        let response = answered.map_err(|cause| failed(&cause))?;
         let in_head = code(response.headers());
         let (head, body) = response.into_parts();
         match call.kind {
@@ -207,8 +213,8 @@ impl Remote {
         }
     }
 
-    fn request(&self, call: &Call, load: &Load, sent: Sent) -> Result<Request<Sent>, Failed> {
-        let mut request = Request::new(sent);
+    fn request(&self, call: &Call, load: &Load) -> Result<Request<()>, Failed> {
+        let mut request = Request::new(());
         *request.method_mut() = http::Method::POST;
         *request.version_mut() = Version::HTTP_2;
         // Put together of parts that were read before.
@@ -238,6 +244,10 @@ impl Call {
         let method = Method::find(uri.path());
         // Only what the edge has found out about the client is told on, not what somebody else says.
         headers.remove(FORWARDED_FOR);
+        // They are of the connection that the call came on.
+        for name in OF_A_CONNECTION {
+            headers.remove(name);
+        }
         if let Some(ClientAddress(client)) = extensions.get()
             && let Ok(client) = HeaderValue::from_str(&client.to_string())
         {
@@ -282,18 +292,10 @@ async fn within<T>(deadline: Deadline, work: impl Future<Output = T>) -> Result<
 }
 
 /// What a failure of the transport says about what the peer has read.
-fn failed(mut failure: TrySendError<Request<Sent>>) -> Failed {
-    if let Some(request) = failure.take_message() {
-        return Failed::Unsent(Some(request.into_body()));
-    }
-    let cause = failure.into_error();
+fn failed(cause: &h2::Error) -> Failed {
     debug!(%cause, "a call was not answered");
-    let mut causes = std::iter::successors(Some(&cause as &dyn std::error::Error), |error| error.source());
-    let unread = causes.find_map(|error| error.downcast_ref::<h2::Error>()).is_some_and(|error| {
-        // RFC 9113, 8.7: a refused stream, and one above the last that a GOAWAY names, was not processed.
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        let not_taken = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-        error.is_remote() && (refused || not_taken)
-    });
-    if unread { Failed::Unsent(None) } else { Failed::Lost }
+    // RFC 9113, 8.7: a refused stream, and one above the last that a GOAWAY names, was not processed.
+    let refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let not_taken = cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR);
+    if cause.is_remote() && (refused || not_taken) { Failed::Unsent(None) } else { Failed::Lost }
 }

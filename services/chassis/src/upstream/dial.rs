@@ -3,27 +3,22 @@
 use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
-use tonic::{Status, body::Body};
 
 use super::{
+    alive::{Ended, Heard, Living},
+    exchange::Sender,
     pool::Kind,
     resolve::{Found, Place},
 };
-use crate::{listener::Stream, tls::ClientTls};
+use crate::{gather::Gathered, listener::Stream, tls::ClientTls};
 
 /// The windows of a stream and of a connection of calls with one answer, which is read at once.
 const UNARY: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
@@ -33,8 +28,11 @@ const STREAMS: (u32, u32) = (64 * 1024, 8 * 1024 * 1024);
 /// The largest header list of an answer; an error may name a thousand fields.
 const LARGEST_HEADERS: u32 = 1024 * 1024;
 
-pub(super) type Sender = http2::SendRequest<Sent>;
-pub(super) type Connection = http2::Connection<TokioIo<Stream>, Sent, TokioExecutor>;
+/// What waits in memory for the peer to make room for it, by stream.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// A connection as it goes on, in a task of its own, until the last call that has a part in it is over.
+pub(super) type Connection = JoinHandle<Result<(), Ended>>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +40,7 @@ pub(super) enum DialError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Http(#[from] hyper::Error),
+    Http(#[from] h2::Error),
     #[error("the peer does not speak HTTP/2")]
     Mute,
     #[error("`{0}` can not stand in a certificate")]
@@ -54,12 +52,6 @@ pub(super) struct Dialer {
     pub(super) tls: Option<ClientTls>,
     pub(super) connect: Duration,
     pub(super) ping: Duration,
-}
-
-/// The body of a request: one message, which can be sent again, or whatever a caller streams.
-pub(super) enum Sent {
-    Whole(Option<Bytes>),
-    Streamed(Body),
 }
 
 impl Dialer {
@@ -83,20 +75,19 @@ impl Dialer {
             Kind::Unary => UNARY,
             Kind::Streams => STREAMS,
         };
-        let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(window)
+        let heard = Heard::default();
+        let (sender, mut connection) = h2::client::Builder::new()
+            .initial_window_size(window)
             .initial_connection_window_size(windows)
             .max_header_list_size(LARGEST_HEADERS)
-            .keep_alive_interval(self.ping)
-            .keep_alive_timeout(self.ping)
-            .keep_alive_while_idle(true)
+            .max_send_buffer_size(SEND_BUFFER)
+            .enable_push(false)
             // None before the peer has said how many it takes: so it is known that it is there, too.
             .initial_max_send_streams(0)
-            .handshake(TokioIo::new(stream))
+            .handshake::<_, Bytes>(Gathered::new(stream, heard.clone()))
             .await?;
         let mut pause = Duration::from_micros(200);
-        while connection.current_max_send_streams() == 0 {
+        while connection.max_concurrent_send_streams() == 0 {
             tokio::select! {
                 ended = &mut connection => {
                     ended?;
@@ -105,7 +96,9 @@ impl Dialer {
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_millis(20)),
             }
         }
-        Ok((sender, connection))
+        // By itself: calls that go on do so when nobody is told of the connection any more.
+        let ended = tokio::spawn(Living::new(connection, heard, self.ping));
+        Ok((sender, ended))
     }
 
     async fn secured<S>(&self, stream: S, found: &Found) -> Result<Stream, DialError>
@@ -119,31 +112,5 @@ impl Dialer {
             return Err(DialError::Mute);
         }
         Ok(Box::new(stream))
-    }
-}
-
-impl http_body::Body for Sent {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.get_mut() {
-            Self::Whole(message) => Poll::Ready(message.take().map(|message| Ok(Frame::data(message)))),
-            Self::Streamed(body) => Pin::new(body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(message) => message.is_none(),
-            Self::Streamed(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(message) => SizeHint::with_exact(message.as_ref().map_or(0, |message| message.len() as u64)),
-            Self::Streamed(body) => body.size_hint(),
-        }
     }
 }

@@ -1,13 +1,16 @@
 //! One connection to one place, and how much goes on on it.
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
+use http::Request;
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -16,7 +19,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    dial::{Connection, Sender},
+    dial::Connection,
+    exchange::{self, Asked, Sender, Sent},
     pool::Kind,
     resolve::Found,
 };
@@ -53,13 +57,13 @@ pub(super) struct Tally {
     pub(super) site: Arc<Site>,
     load: AtomicUsize,
     most: AtomicUsize,
+    /// Whether it takes no new calls any more.
+    is_closed: AtomicBool,
+    closed: Notify,
     freed: Arc<Notify>,
 }
 
-/// One call on a connection; dropped when it is over.
-///
-/// It does not hold the connection: a request that is queued at the very moment in which a
-/// connection ends comes back when nobody can send on it any more, and not before.
+/// One call on a connection; dropped when it is over. What it sends with it gives up when it has sent.
 pub(super) struct Load {
     tally: Arc<Tally>,
     sender: Option<Sender>,
@@ -86,30 +90,36 @@ impl Site {
 }
 
 impl Link {
-    pub(super) fn new(
-        kind: Kind,
-        site: Arc<Site>,
-        sender: Sender,
-        connection: &Connection,
-        freed: Arc<Notify>,
-    ) -> Arc<Self> {
-        let most = AtomicUsize::new(connection.current_max_send_streams().min(MOST));
-        let tally = Arc::new(Tally { kind, site, load: AtomicUsize::new(0), most, freed });
-        Arc::new(Self { tally, sender })
+    pub(super) fn new(kind: Kind, site: Arc<Site>, sender: Sender, freed: Arc<Notify>) -> Arc<Self> {
+        let tally = Tally {
+            kind,
+            site,
+            load: AtomicUsize::new(0),
+            most: AtomicUsize::new(sender.current_max_send_streams().min(MOST)),
+            is_closed: AtomicBool::new(false),
+            closed: Notify::new(),
+            freed,
+        };
+        Arc::new(Self { tally: Arc::new(tally), sender })
     }
 
-    /// Keeps the connection going, until no new call can be made on it. Those that go on are not
-    /// touched by that.
+    /// Looks after the connection until no new call can be made on it. Those that go on are not touched by that.
     pub(super) async fn drive(&self, mut connection: Connection) {
         let began = Instant::now();
         loop {
             tokio::select! {
                 ended = &mut connection => {
                     debug!(place = ?self.tally.site.found.place, ?ended, age = ?began.elapsed(), "connection ended");
+                    self.tally.close();
                     return;
                 }
+                () = self.tally.closed.notified() => return,
                 () = sleep(GLANCE) => {
-                    let most = connection.current_max_send_streams().min(MOST);
+                    let mut sender = self.sender.clone();
+                    if poll_fn(|context| Poll::Ready(is_refused(sender.poll_ready(context)))).await {
+                        self.tally.close();
+                    }
+                    let most = sender.current_max_send_streams().min(MOST);
                     self.tally.most.store(most, Ordering::Relaxed);
                 }
             }
@@ -119,12 +129,13 @@ impl Link {
     /// What goes on on it; nothing when it takes no more.
     pub(super) fn load(&self) -> Option<usize> {
         let load = self.tally.load.load(Ordering::Relaxed);
-        (load < self.tally.most.load(Ordering::Relaxed) && !self.sender.is_closed()).then_some(load)
+        (load < self.tally.most.load(Ordering::Relaxed) && !self.tally.is_closed.load(Ordering::Relaxed))
+            .then_some(load)
     }
 
     /// Begins a call, if it takes one more.
     pub(super) fn take(&self) -> Option<Load> {
-        if self.sender.is_closed() {
+        if self.tally.is_closed.load(Ordering::Relaxed) {
             return None;
         }
         let tally = &self.tally;
@@ -143,10 +154,27 @@ impl Load {
         &self.tally.site
     }
 
-    /// What to send with, once.
-    pub(super) fn sender(&mut self) -> Option<Sender> {
-        self.sender.take()
+    /// Sends a request, once.
+    ///
+    /// # Errors
+    /// Its body, when the connection takes no more: nothing was sent.
+    pub(super) fn send(&mut self, request: Request<()>, sent: Sent) -> Result<Asked, Sent> {
+        let Some(mut sender) = self.sender.take() else { return Err(sent) };
+        exchange::send(&mut sender, request, sent).inspect_err(|_| self.tally.close())
     }
+}
+
+impl Tally {
+    /// No new calls from now on.
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.closed.notify_one();
+    }
+}
+
+/// Whether a connection has said that it takes no more.
+fn is_refused(ready: Poll<Result<(), h2::Error>>) -> bool {
+    matches!(ready, Poll::Ready(Err(_)))
 }
 
 impl Drop for Load {

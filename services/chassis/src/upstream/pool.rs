@@ -18,7 +18,8 @@ use tracing::{debug, warn};
 
 use super::{
     Settings,
-    dial::{Connection, DialError, Dialer, Sender},
+    dial::{Connection, DialError, Dialer},
+    exchange::Sender,
     link::{Link, Load, Site},
     resolve::{Finder, Found, Place},
 };
@@ -270,7 +271,7 @@ impl Pool {
 
     async fn drive(&self, site: &Arc<Site>, kind: Kind, (sender, connection): (Sender, Connection)) {
         let freed = self.links(kind).freed.clone();
-        let published = self.publish(kind, Link::new(kind, site.clone(), sender, &connection, freed));
+        let published = self.publish(kind, Link::new(kind, site.clone(), sender, freed));
         published.link.drive(connection).await;
     }
 
