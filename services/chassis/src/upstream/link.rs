@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -116,7 +116,8 @@ impl Link {
                 () = self.tally.closed.notified() => return,
                 () = sleep(GLANCE) => {
                     let mut sender = self.sender.clone();
-                    if poll_fn(|context| Poll::Ready(is_refused(sender.poll_ready(context)))).await {
+                    let mut refused = |context: &mut Context<'_>| matches!(sender.poll_ready(context), Poll::Ready(Err(_)));
+                    if poll_fn(|context| Poll::Ready(refused(context))).await {
                         self.tally.close();
                     }
                     let most = sender.current_max_send_streams().min(MOST);
@@ -170,11 +171,6 @@ impl Tally {
         self.is_closed.store(true, Ordering::Relaxed);
         self.closed.notify_one();
     }
-}
-
-/// Whether a connection has said that it takes no more.
-fn is_refused(ready: Poll<Result<(), h2::Error>>) -> bool {
-    matches!(ready, Poll::Ready(Err(_)))
 }
 
 impl Drop for Load {
