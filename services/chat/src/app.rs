@@ -2,6 +2,7 @@
 //! turn back, following one, stopping one, conversations, settings and housekeeping are in rooms of their own.
 
 mod answers;
+mod budget;
 mod conversations;
 mod follow;
 mod housekeeping;
@@ -19,7 +20,6 @@ use crate::{
     domain::{
         conversation::Content,
         turn::{Ending, Event, Turn, ending},
-        undo,
         usage::left_of_day,
     },
     error::Error,
@@ -136,6 +136,7 @@ impl App {
     async fn begin(&self, owner: UserId, voice: &Voice, say: Say) -> Result<(Uuid, Option<Running>), Error> {
         let (conversation, after) = (say.conversation, say.after);
         let (content, time_zone, request) = checked(say)?;
+        let budget = self.budget_for(owner, conversation, after, content.as_str()).await?;
         for _ in 0..TRIES {
             let new = NewTurn {
                 id: self.clock.id(),
@@ -148,8 +149,7 @@ impl App {
                 content: content.clone(),
                 time_zone: time_zone.clone(),
                 lease: self.runner.lease(),
-                // What is no model's to read costs nothing.
-                budget: self.budget.filter(|_| after.is_none() && undo::wanted(content.as_str()).is_none()),
+                budget,
                 now: self.clock.now(),
             };
             match self.start(owner, voice, new, request.clone()).await? {

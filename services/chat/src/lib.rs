@@ -110,8 +110,9 @@ pub async fn open(place: Place, dependencies: Dependencies, config: Config) -> R
         }
     };
     let tools = TaskTools::new(trace::calling(task));
-    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), config.turns, config.rules);
-    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain, config.tokens_a_day);
+    let Config { turns, rules, tokens_a_day: budget } = config;
+    let runner = Runner::new(store.clone(), model, tools.clone(), clock.clone(), turns, rules, budget);
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain, budget);
     Ok(Role { app, runner, store, ready })
 }
 

@@ -9,6 +9,7 @@
 mod ask;
 pub(crate) mod live;
 mod spans;
+mod titles;
 mod transcript;
 mod word;
 
@@ -58,8 +59,12 @@ struct Inner {
     holder: Uuid,
     slots: Arc<Semaphore>,
     slots_in_all: u32,
+    /// How many titles are made at once.
+    titles: Arc<Semaphore>,
     /// What the operator lets tools do.
     rules: Rules,
+    /// How many tokens of the model a user may spend on a day.
+    budget: Option<u64>,
     running: Mutex<HashMap<Uuid, Running>>,
     closing: watch::Sender<bool>,
 }
@@ -127,7 +132,8 @@ struct Listed {
 // === impl Runner ===
 
 impl Runner {
-    /// A runner of at most `slots` turns at once, under these rules of the operator.
+    /// A runner of at most `slots` turns at once, under these rules of the operator, which spends no more than
+    /// `budget` tokens of a user's day on what was not asked for.
     #[must_use]
     pub(crate) fn new(
         store: Arc<dyn Store>,
@@ -136,6 +142,7 @@ impl Runner {
         clock: Arc<dyn Clock>,
         slots: u32,
         rules: Rules,
+        budget: Option<u64>,
     ) -> Self {
         let holder = clock.id();
         let inner = Inner {
@@ -146,7 +153,9 @@ impl Runner {
             holder,
             slots: Arc::new(Semaphore::new(slots as usize)),
             slots_in_all: slots,
+            titles: Arc::new(Semaphore::new(titles::AT_ONCE)),
             rules,
+            budget,
             running: Mutex::default(),
             closing: watch::Sender::new(false),
         };
@@ -214,12 +223,18 @@ impl Runner {
         drop(running);
         let listed = Listed { inner: self.inner.clone(), turn };
         let span = spans::turn(turn);
+        let inner = self.inner.clone();
         let work = async move {
-            let end = listed.inner.work(owner, turn, &voice).await;
+            let end = inner.work(owner, turn, &voice).await;
+            let is_over = end == End::Over;
             // First off the list, so that whoever is told can take the turn up again.
             drop(listed);
             drop(slot);
             ended.send_replace(Some(end));
+            // Nobody waits for this.
+            if is_over {
+                inner.entitle(owner, turn).await;
+            }
         };
         tokio::spawn(work.instrument(span));
         this
@@ -230,6 +245,9 @@ impl Runner {
         self.inner.closing.send_replace(true);
         // All slots are free once nobody works any more.
         if let Ok(all) = self.inner.slots.acquire_many(self.inner.slots_in_all).await {
+            all.forget();
+        }
+        if let Ok(all) = self.inner.titles.acquire_many(titles::ALL).await {
             all.forget();
         }
     }

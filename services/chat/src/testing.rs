@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    domain::tool::ToolCall,
-    model::{Answer, Entry, Model, ModelError, Saying, Step, Transcript},
+    domain::{tool::ToolCall, usage::Usage},
+    model::{Answer, Entry, Failure, Model, ModelError, Saying, Step, Transcript},
     store::{
         Store,
         postgres::Postgres,
@@ -57,15 +57,25 @@ pub(crate) struct StillClock;
 #[derive(Debug)]
 pub(crate) struct LateClock(pub(crate) SignedDuration);
 
-type Script = dyn Fn(&Transcript) -> Result<Step, ModelError> + Send + Sync;
+pub(crate) type Script = dyn Fn(&Transcript) -> Result<Step, ModelError> + Send + Sync;
+
+/// What is made of what was said first and what was answered.
+pub(crate) type Titler = fn(&str, &str) -> Result<Step, ModelError>;
 
 /// Answers with what a function makes of the transcript.
 pub(crate) struct Puppet {
-    answer: Box<Script>,
+    pub(crate) answer: Box<Script>,
     /// The transcripts that it read.
     pub(crate) read: Mutex<Vec<Transcript>>,
     /// A permit is taken for each answer.
     pub(crate) gate: Semaphore,
+    /// What is said while the answer is being written, and a permit is taken for each piece.
+    pub(crate) pieces: Vec<&'static str>,
+    pub(crate) pen: Semaphore,
+    /// What each answer and each title cost.
+    pub(crate) cost: Option<Usage>,
+    /// What it calls conversations; nothing when it makes no titles.
+    pub(crate) title: Option<Titler>,
 }
 
 pub(crate) fn user(number: u128) -> UserId {
@@ -242,7 +252,15 @@ impl Kept {
 
 impl Puppet {
     pub(crate) fn new(answer: impl Fn(&Transcript) -> Result<Step, ModelError> + Send + Sync + 'static) -> Self {
-        Self { answer: Box::new(answer), read: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self {
+            answer: Box::new(answer),
+            read: Mutex::default(),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            pieces: Vec::new(),
+            pen: Semaphore::new(0),
+            cost: None,
+            title: None,
+        }
     }
 
     /// A model that says the same every time.
@@ -255,6 +273,13 @@ impl Puppet {
         Self { gate: Semaphore::new(0), ..self }
     }
 
+    fn costs(&self, answer: Result<Step, ModelError>) -> Result<Answer, Failure> {
+        match answer {
+            Ok(step) => Ok(Answer { usage: self.cost, ..step.into() }),
+            Err(error) => Err(Failure { error, usage: self.cost }),
+        }
+    }
+
     pub(crate) fn asked(&self) -> usize {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -262,11 +287,30 @@ impl Puppet {
 
 #[async_trait]
 impl Model for Puppet {
-    async fn next(&self, transcript: &Transcript, _say: &mut Saying<'_>) -> Result<Answer, ModelError> {
+    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, Failure> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner).push(transcript.clone());
+        for piece in &self.pieces {
+            if let Ok(permit) = self.pen.acquire().await {
+                permit.forget();
+            }
+            say(piece);
+        }
         if let Ok(permit) = self.gate.acquire().await {
             permit.forget();
         }
-        (self.answer)(transcript).map(Answer::from)
+        self.costs((self.answer)(transcript))
+    }
+
+    fn length(&self, transcript: &Transcript) -> Option<usize> {
+        self.cost.map(|_| transcript.entries.len())
+    }
+
+    fn makes_titles(&self) -> bool {
+        self.title.is_some()
+    }
+
+    async fn title(&self, said: &str, answered: &str) -> Result<Answer, Failure> {
+        let title = self.title.ok_or(ModelError::NothingToAnswer)?;
+        self.costs(title(said, answered))
     }
 }

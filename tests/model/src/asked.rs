@@ -75,6 +75,12 @@ impl Asked {
         results.map(|message| inside(content(message))).collect()
     }
 
+    /// Whether a title is asked for, and not an answer to what was said.
+    #[must_use]
+    pub fn wants_title(&self) -> bool {
+        self.messages().first().is_some_and(|message| content(message).starts_with("Give a title"))
+    }
+
     /// Whether the answer is to come as a stream.
     #[must_use]
     pub fn wants_stream(&self) -> bool {

@@ -77,8 +77,11 @@ struct Shared {
     address: SocketAddr,
     script: Box<Script>,
     quirks: Mutex<Quirks>,
+    /// What it calls conversations; it refuses to where nothing is said.
+    titles: Mutex<Option<Arc<Script>>>,
     asked: Mutex<Vec<Asked>>,
     begun: Begun,
+    asked_for_titles: Mutex<Vec<Asked>>,
     connections: AtomicUsize,
     /// Connections that a client has closed while it was owed something.
     abandoned: AtomicUsize,
@@ -97,8 +100,10 @@ impl ModelServer {
             address: listener.local_addr().expect("an address"),
             script: Box::new(script),
             quirks: Mutex::new(Quirks::of(dialect)),
+            titles: Mutex::default(),
             asked: Mutex::default(),
             begun: Begun::default(),
+            asked_for_titles: Mutex::default(),
             connections: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
@@ -133,7 +138,17 @@ impl ModelServer {
         self.shared.address
     }
 
-    /// What it was asked, in order; without what was asked for the list of models.
+    /// From now on it makes titles of conversations, so. Without this it refuses to, which costs nothing.
+    pub fn entitle(&self, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) {
+        *self.shared.titles.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(script));
+    }
+
+    /// What it was asked to make titles of.
+    pub fn asked_for_titles(&self) -> Vec<Asked> {
+        self.shared.asked_for_titles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it was asked, in order; without what was asked for the list of models, and for titles.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -196,6 +211,15 @@ impl Shared {
 
     fn answer(&self, asked: &Asked, connection: &mut Connection) -> std::io::Result<()> {
         let quirks = self.quirks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if asked.wants_title() {
+            self.asked_for_titles.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
+            let script = self.titles.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return match script.map(|script| script(asked)) {
+                None => Fault::status(400).show(connection, &quirks),
+                Some(Reply::Fault(fault)) => fault.show(connection, &quirks),
+                Some(reply) => dialect::answer(asked, &reply, &quirks, connection),
+            };
+        }
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
         if let Some(fault) = quirks.refuses(asked) {
             return fault.show(connection, &quirks);

@@ -11,7 +11,7 @@ use crate::{
     domain::{conversation::Conversation, rules::Settings, turn::Turn},
     store::{
         Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-        NewSettings, NewTurn, Page, Reach, Renewed, Set, Taken, Updated,
+        NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Set, Taken, Updated,
     },
     testing::LateClock,
 };
@@ -115,6 +115,20 @@ impl Store for Mortal {
         origin: Origin,
     ) -> Result<Updated, store::Error> {
         self.write(self.store.update_conversation(owner, id, edit, origin)).await
+    }
+
+    async fn draft(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        budget: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Seq>, store::Error> {
+        self.store.draft(owner, conversation, budget, now).await
+    }
+
+    async fn entitle(&self, owner: UserId, new: NewTitle) -> Result<(), store::Error> {
+        self.write(self.store.entitle(owner, new)).await
     }
 
     async fn delete_conversation(

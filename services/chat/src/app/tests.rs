@@ -3,7 +3,7 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::{
-    domain::{conversation::Role, rules::Rules, turn::runs},
+    domain::{conversation::Role, rules::Rules, turn::runs, usage::Usage},
     model::{Model, ModelError, Step},
     store,
     task_tools::TaskTools,
@@ -22,8 +22,14 @@ mod crash;
 #[path = "replica_tests.rs"]
 mod replica;
 
+#[path = "spending_tests.rs"]
+mod spending;
+
 #[path = "statement_tests.rs"]
 mod statement;
+
+#[path = "title_tests.rs"]
+mod title;
 
 const LIST: &str = "/errand.chat.v1.ChatService/ListMessages";
 
@@ -42,12 +48,24 @@ pub(super) fn world(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, 
 }
 
 fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32, clock: Arc<dyn Clock>) -> World {
+    thrifty(store, model, task, slots, clock, None)
+}
+
+/// A world in which a user may spend so many tokens a day.
+fn thrifty(
+    store: Arc<dyn Store>,
+    model: Arc<Puppet>,
+    task: &FakeTask,
+    slots: u32,
+    clock: Arc<dyn Clock>,
+    budget: Option<u64>,
+) -> World {
     let pages = PageTokens::new(&Secret::new(&[1; 32]).unwrap(), clock.clone()).unwrap();
     let thinking: Arc<dyn Model> = model.clone();
     let drain = Drain::new();
     let tools = TaskTools::new(task.upstream());
-    let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots, Rules::default());
-    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone(), None);
+    let runner = Runner::new(store.clone(), thinking, tools.clone(), clock.clone(), slots, Rules::default(), budget);
+    let app = App::new(store.clone(), runner.clone(), tools, clock, pages, drain.clone(), budget);
     World { app, runner, store, model, task: task.clone(), drain }
 }
 

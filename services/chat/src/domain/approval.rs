@@ -201,6 +201,12 @@ pub fn verdict(owner: UserId, approval: &Approval, said: &str, at: Timestamp) ->
     }
 }
 
+/// Whether these words would be the answer to a question, if there is one.
+#[must_use]
+pub fn answers(said: &str) -> bool {
+    yes_or_no(said).is_some()
+}
+
 /// Whether these words ask to take back what was done.
 #[must_use]
 pub fn asks_to_undo(said: &str) -> bool {

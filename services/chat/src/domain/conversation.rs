@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// How much of its first message becomes the title of a conversation that was given none.
-pub const TITLE_CHARACTERS: usize = 60;
+use super::title;
 
 /// A series of messages between a user and the assistant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,27 +77,15 @@ impl Content {
         &self.0
     }
 
-    /// The title of a conversation that begins with this: its start, on one line.
+    /// The title of a conversation that begins with this.
     #[must_use]
     pub fn title(&self) -> String {
-        let line: String = self.0.chars().map(|c| if breaks_line(c) { ' ' } else { c }).collect();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let line = words.join(" ");
-        match line.char_indices().nth(TITLE_CHARACTERS) {
-            None => line,
-            Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default().trim_end()),
-        }
+        title::drafted(&self.0)
     }
 }
 
 fn is_visible(c: char) -> bool {
-    !c.is_whitespace() && !breaks_line(c) && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}')
-}
-
-/// What the contract refuses in a title: control characters, line separators, bidirectional
-/// overrides.
-fn breaks_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    !c.is_whitespace() && !title::breaks_line(c) && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}')
 }
 
 // === impl Role ===
@@ -128,29 +115,12 @@ impl Role {
 mod tests {
     use super::*;
 
-    fn title(text: &str) -> String {
-        Content::parse(text.to_owned()).unwrap().title()
-    }
-
     #[test]
     fn r_046_a_message_of_only_white_space_is_refused() {
         for blank in ["", " ", "\t\r\n", "\u{a0}\u{3000}", "\u{200b}\u{feff}", "\u{202e}"] {
             assert_eq!(Content::parse(blank.to_owned()), Err(Blank), "{blank:?}");
         }
         assert_eq!(Content::parse(" a ".to_owned()).unwrap().as_str(), " a ", "what is accepted is kept as it is");
-    }
-
-    #[test]
-    fn a_title_is_the_start_of_the_first_message_on_one_line() {
-        assert_eq!(title("  add buy milk\n tomorrow "), "add buy milk tomorrow");
-        assert_eq!(title(&"é".repeat(60)), "é".repeat(60));
-        assert_eq!(title(&"é".repeat(61)), format!("{}…", "é".repeat(60)));
-        assert_eq!(title(&format!("{} b", "a".repeat(59))), format!("{}…", "a".repeat(59)));
-    }
-
-    #[test]
-    fn a_title_holds_nothing_that_the_contract_refuses_in_one() {
-        assert_eq!(title("a\u{2028}b\u{202e}c\u{2066}d\te"), "a b c d e");
     }
 
     #[test]

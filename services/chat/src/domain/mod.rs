@@ -5,6 +5,7 @@ pub mod conversation;
 pub mod fault;
 pub mod policy;
 pub mod rules;
+pub mod title;
 pub mod tool;
 pub mod turn;
 pub mod undo;

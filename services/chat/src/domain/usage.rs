@@ -29,6 +29,12 @@ impl Usage {
     #[must_use]
     pub fn estimated(prompt: usize, text: &str, calls: &[ToolCall]) -> Self {
         let written = text.len() + calls.iter().map(|call| call.name.len() + weight(&call.arguments)).sum::<usize>();
+        Self::of_bytes(prompt, written)
+    }
+
+    /// About what so many bytes are.
+    #[must_use]
+    pub fn of_bytes(prompt: usize, written: usize) -> Self {
         let tokens = |bytes: usize| u64::try_from(bytes.div_ceil(BYTES_OF_TOKEN)).unwrap_or(u64::MAX);
         Self { prompt: tokens(prompt), completion: tokens(written) }
     }
@@ -51,6 +57,12 @@ impl Add for Usage {
     }
 }
 
+/// Both of two sums, where there are any.
+#[must_use]
+pub fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
+    [one, other].into_iter().flatten().reduce(Add::add)
+}
+
 /// The day of a time in UTC, counted from the epoch: budgets are a day's.
 #[must_use]
 pub fn day(now: Timestamp) -> i64 {
@@ -66,9 +78,15 @@ pub fn left_of_day(now: Timestamp) -> u64 {
 /// How many tokens these events say were spent, as engines count.
 #[must_use]
 pub fn tokens(events: &[Event]) -> i64 {
+    counted(spent(events))
+}
+
+/// How many tokens that is, as engines count.
+#[must_use]
+pub fn counted(spent: Option<Usage>) -> i64 {
     // More than this is no count: a sum of days must not run over.
     const MOST: u64 = 1 << 40;
-    spent(events).map_or(0, |usage| i64::try_from(usage.total().min(MOST)).unwrap_or_default())
+    spent.map_or(0, |usage| i64::try_from(usage.total().min(MOST)).unwrap_or_default())
 }
 
 /// What these events say was spent; nothing when no model that costs something was asked.

@@ -5,7 +5,8 @@
 
 use async_trait::async_trait;
 
-use super::{Answer, Entry, Model, ModelError, Saying, Step, Transcript};
+use super::{Answer, Entry, Failure, Model, Saying, Step, Transcript};
+use crate::domain::usage;
 
 /// What the ids of the second's calls begin with, by which a turn is known to be its own.
 const MARK: &str = "reserve-";
@@ -23,7 +24,7 @@ impl<A: Model, B: Model> Fallback<A, B> {
         Self { first, second }
     }
 
-    async fn second(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, ModelError> {
+    async fn second(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, Failure> {
         let mut answer = self.second.next(transcript, say).await?;
         if let Step::Call(calls) = &mut answer.step {
             for call in calls {
@@ -48,27 +49,53 @@ impl<A: Model, B: Model> Model for Fallback<A, B> {
         self.first.server()
     }
 
-    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, ModelError> {
-        let this = transcript.entries.iter().rev().take_while(|entry| !matches!(entry, Entry::User(_)));
-        let calls: Vec<&str> = this
-            .filter_map(|entry| match entry {
-                Entry::Call(call) => Some(call.id.as_str()),
-                _ => None,
-            })
-            .collect();
-        if !calls.is_empty() && calls.iter().all(|id| id.starts_with(MARK)) {
+    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, Failure> {
+        let calls = calls(transcript);
+        if is_of_second(&calls) {
             return self.second(transcript, say).await;
         }
         match self.first.next(transcript, say).await {
-            Err(error) if calls.is_empty() => {
+            Err(Failure { error, usage }) if calls.is_empty() => {
                 tracing::warn!(error = %error, "another model answers instead");
-                // What the first has begun to say is not the answer.
+                // What the first has begun to say is not the answer; what it has cost was spent.
                 say("");
-                self.second(transcript, say).await
+                let both = |more| usage::sum(usage, more);
+                match self.second(transcript, say).await {
+                    Ok(answer) => Ok(Answer { usage: both(answer.usage), ..answer }),
+                    Err(failure) => Err(Failure { usage: both(failure.usage), ..failure }),
+                }
             }
             answer => answer,
         }
     }
+
+    fn length(&self, transcript: &Transcript) -> Option<usize> {
+        let model: &dyn Model = if is_of_second(&calls(transcript)) { &self.second } else { &self.first };
+        model.length(transcript)
+    }
+
+    fn makes_titles(&self) -> bool {
+        self.first.makes_titles()
+    }
+
+    async fn title(&self, said: &str, answered: &str) -> Result<Answer, Failure> {
+        self.first.title(said, answered).await
+    }
+}
+
+/// The ids of the calls of the turn under way.
+fn calls(transcript: &Transcript) -> Vec<&str> {
+    let this = transcript.entries.iter().rev().take_while(|entry| !matches!(entry, Entry::User(_)));
+    this.filter_map(|entry| match entry {
+        Entry::Call(call) => Some(call.id.as_str()),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Whether a turn with these calls is the second's.
+fn is_of_second(calls: &[&str]) -> bool {
+    !calls.is_empty() && calls.iter().all(|id| id.starts_with(MARK))
 }
 
 #[cfg(test)]
@@ -79,6 +106,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::tool::{ToolCall, ToolResult},
+        model::ModelError,
         testing::{Puppet, call},
     };
 
@@ -125,7 +153,7 @@ mod tests {
         let mut entries = vec![Entry::User("add milk".to_owned())];
         entries.extend(done(&call("b", "add_tasks", json!({}))));
         let answer = both.next(&transcript(entries), &mut |_: &str| {}).await;
-        assert_eq!(answer, Err(ModelError::Unavailable("down".to_owned())));
+        assert_eq!(answer, Err(ModelError::Unavailable("down".to_owned()).into()));
         assert_eq!(both.second.asked(), 0);
     }
 }

@@ -37,7 +37,23 @@ pub trait Model: Send + Sync {
 
     /// Reads the conversation so far and answers with the next step of its last turn. Words of an answer that is
     /// being written may be told to `say` as they come; they count only once the answer is whole.
-    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, ModelError>;
+    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, Failure>;
+
+    /// About how many bytes it is given to read of this, so that an answer that nobody waits for can be counted; nothing
+    /// for a model that costs nothing.
+    fn length(&self, _transcript: &Transcript) -> Option<usize> {
+        None
+    }
+
+    /// Whether it makes titles.
+    fn makes_titles(&self) -> bool {
+        false
+    }
+
+    /// The title of a conversation that began with these words of the user and these of the assistant, as a reply.
+    async fn title(&self, _said: &str, _answered: &str) -> Result<Answer, Failure> {
+        Err(ModelError::NothingToAnswer.into())
+    }
 }
 
 /// Hears the words of an answer as they are written. An empty piece says that they begin anew.
@@ -52,6 +68,22 @@ pub struct Answer {
     pub usage: Option<Usage>,
     /// The name of the model that answered, if it said so.
     pub model: Option<String>,
+}
+
+/// Why there is no answer, and what was spent all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Failure {
+    /// Why.
+    pub error: ModelError,
+    /// What was spent on answers that broke off; nothing when nothing was answered.
+    pub usage: Option<Usage>,
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        Self { error, usage: None }
+    }
 }
 
 impl From<Step> for Answer {

@@ -11,8 +11,9 @@ use crate::{
         approval,
         fault::{self, Fault},
         turn::{self, Event, Turn},
+        usage::Usage,
     },
-    model::{ModelError, Step},
+    model::{Failure, ModelError, Step},
     store::Reach,
     task_tools::classify,
 };
@@ -51,21 +52,29 @@ impl Inner {
         let next = spans::chat(&*self.model, self.model.next(&transcript, &mut say));
         let answer = tokio::select! {
             biased;
-            () = is_set(cancelled.subscribe()) => return Ok(vec![Event::Cancelled]),
-            answer = tokio::time::timeout(PATIENCE, next) => answer,
+            () = is_set(cancelled.subscribe()) => None,
+            answer = tokio::time::timeout(PATIENCE, next) => Some(answer),
         };
-        let late = || Err(ModelError::TimedOut("it kept no time".to_owned()));
-        Ok(match answer.unwrap_or_else(|_| late()) {
-            Ok(answer) => {
+        let late = || Err(ModelError::TimedOut("it kept no time".to_owned()).into());
+        Ok(match answer.map(|answer| answer.unwrap_or_else(|_| late())) {
+            Some(Ok(answer)) => {
                 let answered = match answer.step {
                     Step::Reply(text) => turn::said(&text),
                     Step::Call(calls) => turn::asked(&turn.events, calls, undoable, classify),
                 };
                 [answered].into_iter().chain(answer.usage.map(Event::Spent)).collect()
             }
-            Err(error) => {
+            Some(Err(Failure { error, usage })) => {
                 tracing::warn!(turn.id = %turn.id, error = %error, "the model gave no answer");
-                vec![fault::failed(&error.to_string(), kind(&error))]
+                // Nothing comes after a failure.
+                let failed = fault::failed(&error.to_string(), kind(&error));
+                usage.map(Event::Spent).into_iter().chain([failed]).collect()
+            }
+            // What it has cost by then nobody says: it is counted for.
+            None => {
+                let written = live.map_or(0, |live| live.borrow().length());
+                let spent = self.model.length(&transcript).map(|read| Event::Spent(Usage::of_bytes(read, written)));
+                spent.into_iter().chain([Event::Cancelled]).collect()
             }
         })
     }

@@ -54,6 +54,13 @@ pub(super) fn write(live: &watch::Sender<Live>, piece: &str) {
     });
 }
 
+impl Live {
+    /// How long the text is so far, in bytes.
+    pub(super) fn length(&self) -> usize {
+        self.text.len()
+    }
+}
+
 impl Heard {
     /// The next words of the answer of this step, as soon as there are some.
     pub(crate) async fn next(&mut self, mut live: watch::Receiver<Live>, step: usize) -> Words {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Finished;
 use crate::{
     domain::tool::ToolCall,
-    model::{Answer, Model, ModelError},
+    model::{Answer, Failure, Model},
 };
 
 /// A turn, which goes on in a task of its own and may last longer than the call that began it.
@@ -30,8 +30,8 @@ pub(super) fn turn(id: Uuid) -> Span {
 /// The model, asked for the next step.
 pub(super) async fn chat(
     model: &dyn Model,
-    next: impl Future<Output = Result<Answer, ModelError>>,
-) -> Result<Answer, ModelError> {
+    next: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
     let (name, provider) = (model.name(), model.provider());
     let span = debug_span!(
         target: "errand_chat::trace",
@@ -53,20 +53,22 @@ pub(super) async fn chat(
         span.record("server.port", port);
     }
     let answer = next.instrument(span.clone()).await;
-    match &answer {
+    let usage = match &answer {
         Ok(answer) => {
-            if let Some(usage) = answer.usage {
-                span.record("gen_ai.usage.input_tokens", usage.prompt);
-                span.record("gen_ai.usage.output_tokens", usage.completion);
-            }
             if let Some(model) = &answer.model {
                 span.record("gen_ai.response.model", model.as_str());
             }
+            answer.usage
         }
-        Err(error) => {
+        Err(failure) => {
             span.record("otel.status_code", "ERROR");
-            span.record("error.type", error.kind());
+            span.record("error.type", failure.error.kind());
+            failure.usage
         }
+    };
+    if let Some(usage) = usage {
+        span.record("gen_ai.usage.input_tokens", usage.prompt);
+        span.record("gen_ai.usage.output_tokens", usage.completion);
     }
     answer
 }

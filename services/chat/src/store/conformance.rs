@@ -3,6 +3,8 @@
 #[path = "conformance/settings_tests.rs"]
 mod settings;
 mod spending_tests;
+#[path = "conformance/titles_tests.rs"]
+mod titles;
 
 use errand_changelog::UserId;
 use uuid::Uuid;
@@ -41,6 +43,9 @@ macro_rules! suite {
             r_041_an_erased_owner_writes_nothing_more,
             what_is_old_is_let_go_and_messages_stay,
             settings_are_their_owners_and_have_versions,
+            a_draft_of_a_title_makes_room_for_a_better_one_once,
+            r_046_what_its_user_has_said_about_a_title_is_never_overwritten,
+            r_083_a_title_is_made_within_the_budget_and_is_counted,
         }
     };
     ($place:ty; $($name:ident),*,) => {
@@ -55,6 +60,11 @@ macro_rules! suite {
 }
 pub(crate) use settings::settings_are_their_owners_and_have_versions;
 pub(crate) use suite;
+pub(crate) use titles::{
+    a_draft_of_a_title_makes_room_for_a_better_one_once,
+    r_046_what_its_user_has_said_about_a_title_is_never_overwritten,
+    r_083_a_title_is_made_within_the_budget_and_is_counted,
+};
 
 pub(crate) use spending_tests::r_083_what_was_spent_on_a_day_keeps_turns_of_that_day_from_beginning;
 

@@ -21,6 +21,7 @@ use crate::domain::{
     conversation::{Content, Conversation, Message},
     rules::{Rules, Settings},
     turn::{Event, Turn},
+    usage::Usage,
 };
 
 /// Why the store could not do it.
@@ -70,6 +71,19 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Changes the title of a conversation.
     async fn update_conversation(&self, owner: UserId, id: Uuid, edit: Edit, origin: Origin) -> Result<Updated, Error>;
+
+    /// The version of a conversation whose title is the start of its first message, where a better one may be made;
+    /// nothing when one was given, or when the owner has spent `budget`.
+    async fn draft(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        budget: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Seq>, Error>;
+
+    /// Gives a conversation a title in the place of a draft, if it still has that, and counts what that has cost.
+    async fn entitle(&self, owner: UserId, new: NewTitle) -> Result<(), Error>;
 
     /// Takes away a conversation, everything that was said in it, and what the log holds of it.
     async fn delete_conversation(
@@ -210,6 +224,23 @@ pub struct Edit {
     pub expected: Option<Seq>,
     /// Its new title.
     pub title: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A title that was made for a conversation.
+#[derive(Debug, Clone)]
+pub struct NewTitle {
+    /// The conversation.
+    pub conversation: Uuid,
+    /// The turn after which it was made.
+    pub turn: Uuid,
+    /// The version whose title is the draft.
+    pub draft: Seq,
+    /// The title; nothing when none came of it.
+    pub title: Option<String>,
+    /// What that has cost.
+    pub spent: Option<Usage>,
     /// When.
     pub now: Timestamp,
 }

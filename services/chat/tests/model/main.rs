@@ -45,7 +45,7 @@ fn transcript(said: &str) -> Transcript {
 async fn heard(model: &OpenAi, said: &str) -> (Result<Answer, ModelError>, Vec<String>) {
     let mut pieces = Vec::new();
     let answer = model.next(&transcript(said), &mut |piece: &str| pieces.push(piece.to_owned())).await;
-    (answer, pieces)
+    (answer.map_err(|failure| failure.error), pieces)
 }
 
 async fn asked(model: &OpenAi, said: &str) -> Result<Step, ModelError> {

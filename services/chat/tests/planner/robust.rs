@@ -73,7 +73,7 @@ fn a_day_of_the_clock_change_ends_when_it_ends() {
 
 #[tokio::test]
 async fn an_empty_transcript_is_an_error_and_no_panic() {
-    assert_eq!(Planner.next(&transcript(vec![]), &mut |_: &str| {}).await, Err(ModelError::NothingToAnswer));
+    assert_eq!(Planner.next(&transcript(vec![]), &mut |_: &str| {}).await, Err(ModelError::NothingToAnswer.into()));
 }
 
 #[test]

@@ -73,6 +73,8 @@ mod spoiler;
 mod story;
 #[path = "../suite/streaming.rs"]
 mod streaming;
+#[path = "../suite/titles.rs"]
+mod titles;
 #[path = "../suite/tokens.rs"]
 mod tokens;
 #[path = "../suite/turns.rs"]

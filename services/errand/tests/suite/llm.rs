@@ -12,7 +12,7 @@ use tonic::{Code, Streaming};
 use crate::sandbox::{Person, Sandbox, reason, refused};
 
 /// A suite that thinks with this model.
-fn thinking_with(model: &ModelServer, more: &[(&str, &str)]) -> Sandbox {
+pub(crate) fn thinking_with(model: &ModelServer, more: &[(&str, &str)]) -> Sandbox {
     let url = model.base_url();
     let mut environment = vec![("ERRAND_LLM_BASE_URL", url.as_str()), ("ERRAND_LLM_MODEL", "scripted")];
     environment.extend(more);

@@ -32,6 +32,7 @@ mod sandbox;
 mod shape;
 mod story;
 mod streaming;
+mod titles;
 mod tokens;
 mod turns;
 mod undo;

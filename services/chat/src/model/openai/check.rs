@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout};
 use super::{
     OpenAi, Settings, Told, Trouble, Unusable,
     connection::Broken,
-    request::{Form, Wants},
+    request::{self, Form, Wants},
     step,
 };
-use crate::model::{Entry, ModelError, Step, Transcript};
+use crate::model::{Entry, ModelError, Saying, Step, Transcript};
 
 /// How many models are named.
 const NAMED: usize = 10;
@@ -123,8 +123,7 @@ async fn words(model: &OpenAi, now: Timestamp) -> Vec<Finding> {
             pieces += 1;
         };
         let transcript = transcript("Say hello to me in one short sentence.", now);
-        let asked = timeout(model.settings.total, model.attempt(&transcript, form, &mut say)).await;
-        let asked = asked.unwrap_or_else(|_| Err(Trouble::Broken(ModelError::TimedOut("it took too long".to_owned()))));
+        let asked = ask(model, &transcript, form, &mut say).await;
         let what = "streamed reply";
         match asked {
             Ok(told) => {
@@ -162,19 +161,17 @@ async fn calls(model: &OpenAi, wants: Wants, what: &'static str, now: Timestamp)
     let mut form = Form { wants, usage: true };
     let transcript = transcript("Show me my open tasks.", now);
     let told = loop {
-        let asked = timeout(model.settings.total, model.attempt(&transcript, form, &mut |_: &str| {})).await;
-        match asked {
-            Ok(Ok(told)) => break told,
-            Ok(Err(Trouble::Refused { status: 400 | 422, message, .. }))
+        match ask(model, &transcript, form, &mut |_: &str| {}).await {
+            Ok(told) => break told,
+            Err(Trouble::Refused { status: 400 | 422, message, .. })
                 if form.usage && message.contains("stream_options") =>
             {
                 form.usage = false;
             }
-            Ok(Err(trouble)) => {
+            Err(trouble) => {
                 let (_, words) = judged(trouble);
                 return Finding { what, verdict: Verdict::Broken, words };
             }
-            Err(_) => return Finding { what, verdict: Verdict::Broken, words: "it took too long".to_owned() },
         }
     };
     let Told { whole, .. } = told;
@@ -189,6 +186,11 @@ async fn calls(model: &OpenAi, wants: Wants, what: &'static str, now: Timestamp)
         Step::Reply(_) => (Verdict::Broken, "asked for the open tasks, it only talks".to_owned()),
     };
     Finding { what, verdict, words }
+}
+
+async fn ask(model: &OpenAi, transcript: &Transcript, form: Form, say: &mut Saying<'_>) -> Result<Told, Trouble> {
+    let deadline = Instant::now() + model.settings.total;
+    model.attempt(&request::body(&model.settings, transcript, form), form, deadline, say, &mut None).await
 }
 
 fn judged(trouble: Trouble) -> (Verdict, String) {

@@ -102,6 +102,12 @@ impl Gathered {
         !self.text.is_empty() || !self.calls.is_empty()
     }
 
+    /// What it has cost so far, after a prompt of so many bytes; nothing while nothing was answered.
+    pub(super) fn spent(&self, prompt: usize) -> Option<Usage> {
+        let written: usize = self.weights.iter().sum();
+        self.usage.or_else(|| (written > 0).then(|| Usage::of_bytes(prompt, written)))
+    }
+
     /// The answer, if it is whole: `is_done` when its end was marked.
     pub(super) fn whole(mut self, is_done: bool, say: &mut Saying<'_>) -> Result<(Whole, Option<Usage>), ModelError> {
         if self.finish.is_none() && !is_done {

@@ -14,6 +14,7 @@ mod place;
 mod prompt;
 mod request;
 mod schema_mode;
+mod title;
 
 use std::{
     fmt,
@@ -33,14 +34,14 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 pub use self::connection::{Endpoint, Unusable};
 
 use self::{
-    breaker::Breaker,
+    breaker::{Breaker, Pass},
     connection::{Broken, Client, causes},
     events::{Events, Unreadable},
     gather::{Gathered, Whole},
     request::{Form, Wants},
 };
-use super::{Answer, Model, ModelError, Saying, Step, Transcript};
-use crate::domain::usage::Usage;
+use super::{Answer, Failure, Model, ModelError, Saying, Step, Transcript};
+use crate::domain::usage::{self, Usage};
 
 const CHAT: &str = "/chat/completions";
 
@@ -162,16 +163,21 @@ impl OpenAi {
         Ok(Self { client, breaker, form: Mutex::new(Form { wants, usage: true }), settings })
     }
 
-    /// Asks until there is an answer, or nothing is left to try.
-    async fn ask(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<(Form, Told), Trouble> {
+    /// Asks until there is an answer, or nothing is left to try. What was spent on answers that broke off is added to
+    /// `lost`.
+    async fn ask(
+        &self,
+        transcript: &Transcript,
+        say: &mut Saying<'_>,
+        lost: &mut Option<Usage>,
+    ) -> Result<(Form, Told), Trouble> {
         let deadline = Instant::now() + self.settings.total;
-        let mut form = *self.form.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut form = self.form();
         let mut pauses = PAUSES.iter();
         let mut first_refusal = None;
         loop {
-            let tried = timeout_at(deadline, self.attempt(transcript, form, say)).await;
-            let late = || Trouble::Broken(ModelError::TimedOut("it took too long to answer".to_owned()));
-            let trouble = match tried.unwrap_or_else(|_| Err(late())) {
+            let body = request::body(&self.settings, transcript, form);
+            let trouble = match self.attempt(&body, form, deadline, say, lost).await {
                 Ok(told) => return Ok((form, told)),
                 Err(trouble) => trouble,
             };
@@ -219,18 +225,39 @@ impl OpenAi {
         Some(Form { wants, ..form })
     }
 
-    /// Asks once.
-    async fn attempt(&self, transcript: &Transcript, form: Form, say: &mut Saying<'_>) -> Result<Told, Trouble> {
-        let body = Bytes::from(request::body(&self.settings, transcript, form).to_string());
+    /// Leave to ask, unless it has failed too often lately.
+    fn enter(&self) -> Result<Pass<'_>, ModelError> {
+        self.breaker.enter().map_err(|left| {
+            let seconds = left.as_secs();
+            ModelError::Unavailable(format!("it has failed several times and is not asked again for {seconds} s"))
+        })
+    }
+
+    /// How the server is asked, as far as it was found out.
+    fn form(&self) -> Form {
+        *self.form.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks once, until the deadline.
+    async fn attempt(
+        &self,
+        body: &Value,
+        form: Form,
+        deadline: Instant,
+        say: &mut Saying<'_>,
+        lost: &mut Option<Usage>,
+    ) -> Result<Told, Trouble> {
+        let body = Bytes::from(body.to_string());
         let length = body.len();
-        let until = Instant::now() + self.settings.first;
+        let until = deadline.min(Instant::now() + self.settings.first);
         let response = match timeout_at(until, self.client.post(CHAT, body)).await {
             Ok(Ok(response)) => response,
             Ok(Err(broken)) => return Err(Trouble::Nothing(broken.into())),
             Err(_) => return Err(Trouble::Broken(silent())),
         };
+        let late = || Trouble::Broken(ModelError::TimedOut("it took too long to answer".to_owned()));
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(timeout_at(deadline, self.refusal(response)).await.unwrap_or_else(|_| late()));
         }
         let mut gathered = Gathered::default();
         let mut listener = schema_mode::Listener::default();
@@ -238,13 +265,14 @@ impl OpenAi {
             Wants::Tools => say(text),
             Wants::Schema | Wants::Words => listener.hear(text, say),
         };
-        let is_done = match self.read(response.into_body(), until, &mut gathered, &mut heard).await {
-            Ok(is_done) => is_done,
-            Err(Trouble::Nothing(error)) if gathered.is_used() => return Err(Trouble::Broken(error)),
-            Err(trouble) => return Err(trouble),
+        let read = timeout_at(deadline, self.read(response.into_body(), until, &mut gathered, &mut heard)).await;
+        let (model, spent, is_used) = (gathered.model.take(), gathered.spent(length), gathered.is_used());
+        let whole = match read.unwrap_or_else(|_| Err(late())) {
+            Ok(is_done) => gathered.whole(is_done, &mut heard).map_err(Trouble::Broken),
+            Err(Trouble::Nothing(error)) if is_used => Err(Trouble::Broken(error)),
+            Err(trouble) => Err(trouble),
         };
-        let model = gathered.model.take();
-        let (whole, usage) = gathered.whole(is_done, &mut heard).map_err(Trouble::Broken)?;
+        let (whole, usage) = whole.inspect_err(|_| *lost = usage::sum(*lost, spent))?;
         // A server that counts nothing is counted for.
         let usage = usage.unwrap_or_else(|| Usage::estimated(length, &whole.text, &whole.calls));
         Ok(Told { whole, usage: Some(usage), model })
@@ -315,24 +343,34 @@ impl Model for OpenAi {
         Some((endpoint.host(), endpoint.port()))
     }
 
-    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, ModelError> {
-        let pass = self.breaker.enter().map_err(|left| {
-            let seconds = left.as_secs();
-            ModelError::Unavailable(format!("it has failed several times and is not asked again for {seconds} s"))
-        })?;
-        match self.ask(transcript, say).await {
+    async fn next(&self, transcript: &Transcript, say: &mut Saying<'_>) -> Result<Answer, Failure> {
+        let pass = self.enter()?;
+        let mut lost = None;
+        match self.ask(transcript, say, &mut lost).await {
             Ok((form, Told { whole, usage, model })) => {
                 pass.succeed();
                 *self.form.lock().unwrap_or_else(PoisonError::into_inner) = form;
-                Ok(Answer { step: step(form, whole), usage, model })
+                Ok(Answer { step: step(form, whole), usage: usage::sum(lost, usage), model })
             }
             Err(trouble) => {
                 if trouble.is_outage() {
                     pass.fail();
                 }
-                Err(trouble.into())
+                Err(Failure { error: trouble.into(), usage: lost })
             }
         }
+    }
+
+    fn length(&self, transcript: &Transcript) -> Option<usize> {
+        Some(request::body(&self.settings, transcript, self.form()).to_string().len())
+    }
+
+    fn makes_titles(&self) -> bool {
+        true
+    }
+
+    async fn title(&self, said: &str, answered: &str) -> Result<Answer, Failure> {
+        self.entitle(said, answered).await
     }
 }
 

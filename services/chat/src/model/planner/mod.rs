@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::context::{Done, Exchange};
 use self::intent::{Change, Correction, Intent, Reading, Talk};
 use self::targets::{Found, Target, Task, Wanted};
-use super::{Answer, Model, ModelError, Saying, Step, Transcript};
+use super::{Answer, Failure, Model, ModelError, Saying, Step, Transcript};
 use crate::domain::tool::{ToolCall, ToolResult};
 
 mod context;
@@ -52,8 +52,8 @@ impl Model for Planner {
         "planner"
     }
 
-    async fn next(&self, transcript: &Transcript, _say: &mut Saying<'_>) -> Result<Answer, ModelError> {
-        self.plan(transcript).map(Answer::from)
+    async fn next(&self, transcript: &Transcript, _say: &mut Saying<'_>) -> Result<Answer, Failure> {
+        Ok(self.plan(transcript)?.into())
     }
 }
 

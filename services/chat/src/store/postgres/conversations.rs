@@ -19,7 +19,7 @@ const CREATE: &str =
     "SELECT code, head, method, fingerprint, answer FROM chat.create_conversation_v1($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const UPDATE: &str = "SELECT code, head, method, fingerprint, answer
-    FROM chat.update_conversation_v1($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    FROM chat.update_conversation_v2($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
 const DELETE: &str =
     "SELECT code, head, method, fingerprint, answer FROM chat.delete_conversation_v1($1, $2, $3, $4, $5, $6, $7)";

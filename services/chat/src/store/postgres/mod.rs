@@ -8,6 +8,7 @@
 mod conversations;
 mod housekeeping;
 mod settings;
+mod titles;
 mod turns;
 
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,7 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewSettings, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
+    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
 };
 use crate::domain::{conversation::Conversation, rules, turn::Turn};
 
@@ -58,6 +59,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 5,
         name: "settings",
         sql: include_str!("../../../../../migrations/chat/postgres/0005_settings.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "titles",
+        sql: include_str!("../../../../../migrations/chat/postgres/0006_titles.sql"),
     },
 ];
 
@@ -194,6 +200,20 @@ impl Store for Postgres {
 
     async fn update_conversation(&self, owner: UserId, id: Uuid, edit: Edit, origin: Origin) -> Result<Updated, Error> {
         self.update(owner, id, &edit, &origin).await
+    }
+
+    async fn draft(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        budget: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Seq>, Error> {
+        titles::draft(&self.database, owner, conversation, budget, now).await
+    }
+
+    async fn entitle(&self, owner: UserId, new: NewTitle) -> Result<(), Error> {
+        self.entitle_draft(owner, &new).await
     }
 
     async fn delete_conversation(

@@ -91,6 +91,11 @@ async fn every_write(store: &Postgres, owner: UserId, base: u128) {
         assert!(store.append(owner, id(number), answer(number)).await.unwrap().is_stored());
         assert_eq!(store.turn(owner, id(number)).await.unwrap().unwrap().events.len(), 3);
     }
+    let draft = store.draft(owner, at(2), Some(1), now()).await.unwrap().unwrap();
+    let title = Some("Groceries".to_owned());
+    let made = NewTitle { conversation: at(2), turn: at(11), draft, title, spent: None, now: now() };
+    store.entitle(owner, made).await.unwrap();
+    assert_eq!(store.conversation(owner, at(2)).await.unwrap().unwrap().title, "Groceries");
     let said = store.messages(owner, at(1), None, 10, usize::MAX).await.unwrap().unwrap();
     assert_eq!(said.items.iter().map(|said| said.events.len()).collect::<Vec<_>>(), [0, 3]);
     let reach = Reach { messages: 10, turns: 5, bytes: 10_000 };
@@ -132,11 +137,12 @@ async fn no_read_scans_or_sorts_a_table() {
     let turn = store.history(owner, conversation, Reach { messages: 5, turns: 5, bytes: 100 }).await.unwrap();
     let turn = turn.messages[0].turn;
     let mut read = 0;
-    for (sql, statement) in super::conversations::reads(owner, conversation).into_iter().chain(super::turns::reads(
-        owner,
-        conversation,
-        turn,
-    )) {
+    let reads = [
+        super::conversations::reads(owner, conversation),
+        super::turns::reads(owner, conversation, turn),
+        super::titles::reads(owner, conversation),
+    ];
+    for (sql, statement) in reads.concat() {
         let rows = store.database.read(statement).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.try_get(0).unwrap()).collect();
         let plan = plan.join("\n");
@@ -146,7 +152,7 @@ async fn no_read_scans_or_sorts_a_table() {
         assert!(sorted <= sql.matches("row_number").count() * 2, "{sql}\n{plan}");
         read += 1;
     }
-    assert_eq!(read, 6);
+    assert_eq!(read, 7);
     store.close().await;
 }
 

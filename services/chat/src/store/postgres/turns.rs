@@ -18,7 +18,7 @@ use crate::{
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
 
-const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v3(
+const START: &str = "SELECT code, head, method, fingerprint, answer FROM chat.start_turn_v4(
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 
 const CANCEL: &str =

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     NewChange, advance, append, blob, check_owner, id, inconsistent, is_erased, json, judge, parsed, remember, time,
-    turns,
+    titles, turns,
 };
 use crate::{
     domain::conversation::{Conversation, Message, Role},
@@ -88,6 +88,8 @@ pub(super) fn update(
         let seq = advance(connection, owner, 1)?;
         entitle(connection, owner, &before, edit.title.clone(), seq, origin, edit.now)?
     };
+    // What its user has said is no draft, not even where it says the same.
+    titles::mark(connection, owner, id, None)?;
     remember(connection, owner, request, json(&after)?.as_bytes(), edit.now)?;
     Ok(Outcome::Commit(Updated::Done(after)))
 }

@@ -7,6 +7,7 @@
 mod conversations;
 mod housekeeping;
 mod settings;
+mod titles;
 mod turns;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewSettings, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
+    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
 };
 use crate::domain::{conversation::Conversation, rules::Settings, turn::Turn};
 
@@ -54,6 +55,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 5,
         name: "settings",
         sql: include_str!("../../../../../migrations/chat/sqlite/0005_settings.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "titles",
+        sql: include_str!("../../../../../migrations/chat/sqlite/0006_titles.sql"),
     },
 ];
 
@@ -169,6 +175,20 @@ impl Store for Sqlite {
 
     async fn update_conversation(&self, owner: UserId, id: Uuid, edit: Edit, origin: Origin) -> Result<Updated, Error> {
         self.change(owner, move |connection| conversations::update(connection, owner, id, &edit, &origin)).await
+    }
+
+    async fn draft(
+        &self,
+        owner: UserId,
+        conversation: Uuid,
+        budget: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Seq>, Error> {
+        self.database.get(move |connection| titles::draft(connection, owner, conversation, budget, now)).await
+    }
+
+    async fn entitle(&self, owner: UserId, new: NewTitle) -> Result<(), Error> {
+        self.change(owner, move |connection| titles::entitle(connection, owner, &new)).await
     }
 
     async fn delete_conversation(

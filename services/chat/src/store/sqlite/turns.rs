@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent,
-    is_erased, json, judge, parsed, remember, time,
+    is_erased, json, judge, parsed, remember, time, titles,
 };
 use crate::{
     domain::{
@@ -78,13 +78,15 @@ pub(super) fn start(
     match &found {
         None => {
             conversations::open(connection, owner, conversation, &new.content.title(), seq, origin, new.now)?;
-            seq += 1;
         }
         Some(found) if untitled => {
             conversations::entitle(connection, owner, found, new.content.title(), seq, origin, new.now)?;
-            seq += 1;
         }
         Some(_) => {}
+    }
+    if count == 3 {
+        titles::mark(connection, owner, conversation, Some(seq))?;
+        seq += 1;
     }
     let message = Message {
         id: new.message,
@@ -200,7 +202,7 @@ pub(super) fn append(
                 conversations::say(connection, owner, reply, seq, &origin)?;
             }
             advance_turn(connection, owner, turn, new)?;
-            spend(connection, owner, new)?;
+            spend(connection, owner, usage::tokens(&new.events), new.now)?;
             if let Some(undone) = new.undone {
                 connection
                     .prepare_cached("UPDATE turns SET has_changed = 0 WHERE owner = ?1 AND id = ?2")?
@@ -362,7 +364,7 @@ fn last_changed(connection: &Connection, owner: UserId, conversation: Uuid) -> R
 }
 
 /// How many tokens the owner has spent on a day.
-fn spent(connection: &Connection, owner: UserId, day: i64) -> Result<u64, Error> {
+pub(super) fn spent(connection: &Connection, owner: UserId, day: i64) -> Result<u64, Error> {
     let spent: Option<i64> = connection
         .prepare_cached("SELECT spent_tokens FROM heads WHERE owner = ?1 AND spent_day = ?2")?
         .query_row(params![blob(owner), day], |row| row.get(0))
@@ -370,9 +372,8 @@ fn spent(connection: &Connection, owner: UserId, day: i64) -> Result<u64, Error>
     Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or(0))
 }
 
-/// Counts what the new events say was spent.
-fn spend(connection: &Connection, owner: UserId, new: &NewEvents) -> Result<(), Error> {
-    let tokens = usage::tokens(&new.events);
+/// Counts what was spent.
+pub(super) fn spend(connection: &Connection, owner: UserId, tokens: i64, now: Timestamp) -> Result<(), Error> {
     if tokens > 0 {
         connection
             .prepare_cached(
@@ -380,7 +381,7 @@ fn spend(connection: &Connection, owner: UserId, new: &NewEvents) -> Result<(), 
                      spent_day = ?2
                  WHERE owner = ?1",
             )?
-            .execute(params![blob(owner), usage::day(new.now), tokens])?;
+            .execute(params![blob(owner), usage::day(now), tokens])?;
     }
     Ok(())
 }
