@@ -7,6 +7,7 @@
 
 pub mod domain;
 pub mod model;
+pub mod replay;
 pub mod store;
 
 mod app;

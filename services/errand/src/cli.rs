@@ -4,6 +4,7 @@
 //! environment and the file, so that all faults are reported at once.
 
 mod llm;
+mod replay;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
@@ -19,6 +20,8 @@ use crate::{
     roles::Role,
 };
 use llm::LlmSettings;
+
+pub(crate) use replay::Replay;
 
 /// Accounts, tasks and a chat assistant over gRPC and gRPC-Web, in one process or in several.
 #[derive(Debug, Parser)]
@@ -65,6 +68,9 @@ enum Command {
         #[command(subcommand)]
         action: Llm,
     },
+    /// Run a conversation again against another model, without doing anything, and show where it would call other tools:
+    /// exit code 0 when it would not, 1 when it would
+    Replay(Replay),
     /// The configuration
     Config {
         #[command(subcommand)]
@@ -362,6 +368,7 @@ impl Cli {
             Command::Copy(copy) => commands::copy::run(&config, &copy),
             Command::Users { action } => commands::users::run(&config, &action),
             Command::Llm { action: Llm::Check } => commands::llm::check(&config),
+            Command::Replay(replay) => commands::replay::run(&config, &replay),
             Command::Config { action: Configuration::Print } => commands::config::print(&config),
             Command::Config { action: Configuration::Check } => commands::config::check(),
             Command::Healthcheck { target } => commands::healthcheck::run(&config, &target),

@@ -223,7 +223,8 @@ pub fn asks_to_undo(said: &str) -> bool {
     })
 }
 
-const APPROVED: &str = "-approved";
+/// What the id of a call ends with that the user has said yes to.
+pub const APPROVED: &str = "-approved";
 
 /// Yes or no, and nothing that could be more than that.
 fn yes_or_no(said: &str) -> Option<bool> {

@@ -9,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod llm;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
+pub(crate) mod replay;
 pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod users;

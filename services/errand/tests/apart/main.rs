@@ -58,6 +58,8 @@ mod parity;
 mod protocol;
 #[path = "../suite/provoke.rs"]
 mod provoke;
+#[path = "../suite/replay.rs"]
+mod replay;
 mod replicas;
 #[path = "../suite/requests.rs"]
 mod requests;

@@ -20,7 +20,7 @@ pub(crate) fn thinking_with(model: &ModelServer, more: &[(&str, &str)]) -> Sandb
 }
 
 /// A model that adds what it is told to, and says so.
-fn adding(dialect: Dialect) -> ModelServer {
+pub(crate) fn adding(dialect: Dialect) -> ModelServer {
     ModelServer::start(dialect, |asked| match asked.results().as_slice() {
         [] => Reply::call("add_tasks", json!({ "requests": [{ "task": { "title": asked.said() } }] })),
         [result] if result.get("tasks").is_some() => Reply::text("I have added it."),

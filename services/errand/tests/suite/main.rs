@@ -26,6 +26,7 @@ mod operation;
 mod parity;
 mod protocol;
 mod provoke;
+mod replay;
 mod requests;
 mod rest;
 mod sandbox;
