@@ -42,7 +42,7 @@ pub const SCHEMA: Schema = Schema {
     name: "chat",
     sqlite: store::sqlite::MIGRATIONS,
     postgres: store::postgres::MIGRATIONS,
-    tables: &["heads", "conversations", "messages", "turns", "changes", "requests", "settings"],
+    tables: &["heads", "conversations", "messages", "turns", "texts", "changes", "requests", "settings"],
     // Owners and how far their logs go, no content: work across owners finds them here.
     exempt: &["heads"],
 };

@@ -29,6 +29,9 @@ const WITH_CALLS: usize = 5;
 /// What a call waits with for the word of its user: it ends its turn.
 const WAITS: &str = "APPROVAL_REQUIRED";
 
+/// What came of a call.
+pub type Outcome = Result<Value, ToolFailure>;
+
 /// What the user said, and what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exchange {
@@ -39,7 +42,7 @@ pub struct Exchange {
     /// When.
     pub at: Timestamp,
     /// The calls that were made, with what came of each; nothing where that was not kept.
-    pub calls: Vec<(ToolCall, Option<Result<Value, ToolFailure>>)>,
+    pub calls: Vec<(ToolCall, Option<Outcome>)>,
     /// What the assistant said at the end.
     pub answered: String,
 }
@@ -176,7 +179,8 @@ fn is_same_value(one: &Value, other: &Value) -> bool {
 
 /// What the recording knows of the results of calls.
 struct Results<'a> {
-    calls: Vec<(&'a ToolCall, Option<&'a Result<Value, ToolFailure>>, bool)>,
+    /// Each with whether it was given.
+    calls: Vec<(&'a ToolCall, Option<&'a Outcome>, bool)>,
 }
 
 impl<'a> Results<'a> {
@@ -185,10 +189,11 @@ impl<'a> Results<'a> {
     }
 
     /// What a call had for a result when it was made. Each was made once; what only reads may be asked again.
-    fn of_call(&mut self, call: &ToolCall) -> Result<Value, ToolFailure> {
+    fn of_call(&mut self, call: &ToolCall) -> Outcome {
         let reads = call.name.starts_with("list_") || call.name.starts_with("get_");
         let found = self.calls.iter_mut().filter(|(known, ..)| is_same(known, call));
-        let Some((_, outcome, is_used)) = found.min_by_key(|(.., is_used)| *is_used).filter(|(.., used)| reads || !*used)
+        let Some((_, outcome, is_used)) =
+            found.min_by_key(|(.., is_used)| *is_used).filter(|(.., used)| reads || !*used)
         else {
             return Err(failure("NOT_REPLAYED", "this is a replay: no call is made that was not made before"));
         };
@@ -203,11 +208,10 @@ fn failure(reason: &str, message: &str) -> ToolFailure {
 
 /// Whether no model has answered: the user answered a question, or took a turn back.
 fn is_own_word(this: &Exchange, before: Option<&Exchange>) -> bool {
-    let is_undo = matches!(this.calls.as_slice(), [(call, _)] if call.id == undo::call(Uuid::nil()).id && call.name == UNDO);
+    let is_undo =
+        matches!(this.calls.as_slice(), [(call, _)] if call.id == undo::call(Uuid::nil()).id && call.name == UNDO);
     let was_asked = before.is_some_and(|before| {
-        let waits = |outcome: &Option<Result<Value, ToolFailure>>| {
-            matches!(outcome, Some(Err(failure)) if failure.reason == WAITS)
-        };
+        let waits = |outcome: &Option<Outcome>| matches!(outcome, Some(Err(failure)) if failure.reason == WAITS);
         before.calls.iter().any(|(_, outcome)| waits(outcome)) || is_approved(before)
     });
     (is_undo && undo::wanted(&this.said).is_some()) || (was_asked && approval::answers(&this.said))

@@ -6,7 +6,7 @@ use crate::{
     testing::{Puppet, call, now, results},
 };
 
-fn done(number: u128, said: &str, calls: Vec<(ToolCall, Option<Result<Value, ToolFailure>>)>) -> Exchange {
+fn done(number: u128, said: &str, calls: Vec<(ToolCall, Option<Outcome>)>) -> Exchange {
     let (turn, said) = (Uuid::from_u128(number), said.to_owned());
     Exchange { turn, said, at: now(), calls, answered: "Done.".to_owned() }
 }
@@ -15,7 +15,7 @@ fn milk(id: &str) -> ToolCall {
     call(id, "add_tasks", json!({"requests": [{"task": {"title": "milk"}}]}))
 }
 
-fn added() -> Option<Result<Value, ToolFailure>> {
+fn added() -> Option<Outcome> {
     Some(Ok(json!({"tasks": [{"id": "t", "title": "milk"}]})))
 }
 
@@ -50,10 +50,16 @@ async fn a_call_that_was_made_has_the_result_it_had_and_any_other_has_none() {
     let recorded: Vec<ToolCall> = exchanges[0].calls.iter().map(|(call, _)| call.clone()).collect();
     assert_eq!(looks(&compared(&recorded, &calls)), "=add_tasks +add_tasks +delete_tasks +list_tasks");
     let read = model.read.lock().unwrap().last().unwrap().clone();
-    let outcomes: Vec<_> = read.entries.iter().filter_map(|entry| match entry {
-        Entry::Result(result) => Some(result.outcome.as_ref().map_err(|failure| failure.reason.as_str()).map(|_| ())),
-        _ => None,
-    }).collect();
+    let outcomes: Vec<_> = read
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::Result(result) => {
+                Some(result.outcome.as_ref().map_err(|failure| failure.reason.as_str()).map(|_| ()))
+            }
+            _ => None,
+        })
+        .collect();
     assert_eq!(outcomes, [Ok(()), Err("NOT_REPLAYED"), Err("NOT_REPLAYED"), Err("NOT_REPLAYED")]);
 }
 

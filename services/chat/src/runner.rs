@@ -6,7 +6,7 @@
 //! not stop it. What the turn needs of its user, the token, lives here in memory: a turn that loses
 //! it is parked until the user comes back.
 
-mod ask;
+pub(crate) mod ask;
 pub(crate) mod live;
 mod spans;
 mod titles;

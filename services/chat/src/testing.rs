@@ -234,7 +234,7 @@ impl Kept {
         match self {
             Self::File(_) => Self::File(File::new()),
             Self::Server(server) => {
-                server.run("TRUNCATE chat.heads, chat.conversations, chat.messages, chat.turns, chat.changes, chat.requests, chat.settings").await;
+                server.run("TRUNCATE chat.heads, chat.conversations, chat.messages, chat.turns, chat.texts, chat.changes, chat.requests, chat.settings").await;
                 Self::Server(server)
             }
         }

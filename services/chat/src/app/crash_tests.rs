@@ -11,7 +11,7 @@ use crate::{
     domain::{conversation::Conversation, rules::Settings, turn::Turn},
     store::{
         Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-        NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Set, Taken, Updated,
+        NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Set, Taken, Text, Updated,
     },
     testing::LateClock,
 };
@@ -171,6 +171,10 @@ impl Store for Mortal {
 
     async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, store::Error> {
         self.write(self.store.renew_lease(owner, turn, lease)).await
+    }
+
+    async fn keep_text(&self, owner: UserId, turn: Uuid, holder: Uuid, text: Text) -> Result<bool, store::Error> {
+        self.store.keep_text(owner, turn, holder, text).await
     }
 
     async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), store::Error> {

@@ -20,9 +20,10 @@ use crate::{
     error::Error,
     runner::{
         End, Running, Why,
+        ask::KEPT_EVERY,
         live::{Heard, Live},
     },
-    store::{Cancel, Followed},
+    store::{Cancel, Followed, Text},
 };
 
 /// Reads the events of a turn as they come.
@@ -39,8 +40,12 @@ pub(crate) struct Follower {
     /// How far the log went when that was read, while the turn went on.
     seen: Seen,
     running: Option<Running>,
+    /// What was kept of the text that is being written, and not sent yet.
+    text: Option<Text>,
     /// How far the text that is being written was sent.
     heard: Heard,
+    /// When to ask again whether whoever works on the turn elsewhere is still there.
+    ask_again: Instant,
     listener: Listener,
     until: Instant,
     is_over: bool,
@@ -184,7 +189,9 @@ impl App {
             read: VecDeque::new(),
             seen: Seen::Nothing,
             running,
+            text: None,
             heard: Heard::default(),
+            ask_again: Instant::now() + PAUSE,
             // Before anything is read: what happens in between is seen twice, not missed.
             listener: self.store.hints().subscribe(owner),
             until: Instant::now() + left,
@@ -213,6 +220,9 @@ impl Follower {
             if self.app.drain.has_begun() || Instant::now() >= self.until {
                 return Some(self.end(Next::Handover(self.next)));
             }
+            if let Some(words) = self.kept() {
+                return Some(Next::Words { conversation: self.conversation, words });
+            }
             match std::mem::replace(&mut self.seen, Seen::Nothing) {
                 Seen::Nothing => {}
                 Seen::Open(head) => {
@@ -231,7 +241,7 @@ impl Follower {
                     return None;
                 }
             }
-            let Followed { conversation, events, is_open, head, .. } =
+            let Followed { conversation, events, is_open, head, text, .. } =
                 match self.app.store.follow(self.owner, self.turn, self.next).await {
                     Ok(Some(followed)) => followed,
                     Ok(None) => return Some(self.end(Next::Failed(Error::TurnNotFound(self.turn)))),
@@ -239,8 +249,19 @@ impl Follower {
                 };
             self.conversation = conversation;
             self.read = events.into();
+            self.text = text;
             self.seen = if is_open { Seen::Open(head) } else { Seen::Over };
         }
+    }
+
+    /// What is new in the text that was kept. What is written here is heard as it is written, and what was kept of that
+    /// or before it says nothing more.
+    fn kept(&mut self) -> Option<Words> {
+        let text = self.text.take().filter(|text| text.step == self.next)?;
+        if self.running.is_some() && !self.heard.is_nothing() {
+            return None;
+        }
+        self.heard.take(text.id, &text.content)
     }
 
     fn send(&mut self, event: Event) -> Next {
@@ -281,7 +302,8 @@ impl Follower {
                 Some(Next::Words { conversation: self.conversation, words })
             }
             // Whoever had it may be gone.
-            () = sleep(PAUSE), if is_elsewhere => {
+            () = sleep_until(self.ask_again), if is_elsewhere => {
+                self.ask_again = Instant::now() + PAUSE;
                 match self.app.take_over(self.owner, &self.voice, self.turn, self.conversation).await {
                     Ok(running) => {
                         self.running = running;
@@ -291,6 +313,8 @@ impl Follower {
                     Err(error) => Some(Next::Failed(error)),
                 }
             }
+            // Whoever has it may have written more.
+            () = sleep(KEPT_EVERY), if is_elsewhere => None,
         }
     }
 }

@@ -28,6 +28,9 @@ mod spending;
 #[path = "statement_tests.rs"]
 mod statement;
 
+#[path = "text_tests.rs"]
+mod text;
+
 #[path = "title_tests.rs"]
 mod title;
 
@@ -47,7 +50,13 @@ pub(super) fn world(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, 
     timed(store, model, task, slots, Arc::new(StillClock))
 }
 
-fn timed(store: Arc<dyn Store>, model: Arc<Puppet>, task: &FakeTask, slots: u32, clock: Arc<dyn Clock>) -> World {
+pub(super) fn timed(
+    store: Arc<dyn Store>,
+    model: Arc<Puppet>,
+    task: &FakeTask,
+    slots: u32,
+    clock: Arc<dyn Clock>,
+) -> World {
     thrifty(store, model, task, slots, clock, None)
 }
 

@@ -1,11 +1,17 @@
 //! Asking the model what comes next.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use errand_changelog::UserId;
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use super::{Inner, Why, is_set, live, spans, transcript::transcript};
+use super::{
+    Inner, Why, is_set,
+    live::{self, Live},
+    spans,
+    transcript::transcript,
+};
 use crate::{
     domain::{
         approval,
@@ -20,6 +26,9 @@ use crate::{
 
 /// How long a model may take that keeps no time itself.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a text that is being written is kept.
+pub(crate) const KEPT_EVERY: Duration = Duration::from_millis(500);
 
 /// How far back the model reads.
 const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
@@ -42,18 +51,19 @@ impl Inner {
         let transcript = transcript(&history, turn);
         let live = self.running().get(&turn.id).map(|running| running.live.clone());
         if let Some(live) = &live {
-            live::begin(live, turn.events.len());
+            live::begin(live, turn.events.len(), self.clock.id());
         }
-        let mut say = |piece: &str| {
-            if let Some(live) = &live {
-                live::write(live, piece);
-            }
+        let mut say = |piece: &str| match &live {
+            Some(live) if piece.is_empty() => live::begin_anew(live, self.clock.id()),
+            Some(live) => live::write(live, piece),
+            None => {}
         };
         let next = spans::chat(&*self.model, self.model.next(&transcript, &mut say));
         let answer = tokio::select! {
             biased;
             () = is_set(cancelled.subscribe()) => None,
             answer = tokio::time::timeout(PATIENCE, next) => Some(answer),
+            never = self.keep_text(owner, turn.id, live.as_deref()) => match never {},
         };
         let late = || Err(ModelError::TimedOut("it kept no time".to_owned()).into());
         Ok(match answer.map(|answer| answer.unwrap_or_else(|_| late())) {
@@ -77,6 +87,27 @@ impl Inner {
                 spent.into_iter().chain([Event::Cancelled]).collect()
             }
         })
+    }
+}
+
+impl Inner {
+    /// Keeps what is being written now and then, for who follows the turn in another process.
+    async fn keep_text(&self, owner: UserId, turn: Uuid, live: Option<&watch::Sender<Live>>) -> Infallible {
+        let mut kept = (Uuid::nil(), 0);
+        while let Some(live) = live {
+            tokio::time::sleep(KEPT_EVERY).await;
+            let Some(text) = live.borrow().beyond(kept) else { continue };
+            let is_kept = (text.id, text.content.len());
+            match self.store.keep_text(owner, turn, self.holder, text).await {
+                Ok(true) => kept = is_kept,
+                // The turn is another's: whoever has it keeps its own.
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::debug!(turn.id = %turn, error = %error, "a text being written was not kept");
+                }
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -4,6 +4,9 @@
 //! far behind it is, and is told when the text began anew. Nothing is queued.
 
 use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::store::Text;
 
 /// The longest text that is kept, in bytes; an answer is cut at fewer characters.
 const LONGEST: usize = 128 * 1024;
@@ -13,15 +16,15 @@ const LONGEST: usize = 128 * 1024;
 pub(crate) struct Live {
     /// The step that the answer will have.
     step: usize,
-    /// How many texts were begun.
-    round: u64,
+    /// Which text it is, of all that are begun anywhere.
+    id: Uuid,
     text: String,
 }
 
 /// How far a follower has heard a text.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Heard {
-    round: u64,
+    id: Uuid,
     bytes: usize,
     characters: usize,
 }
@@ -34,22 +37,20 @@ pub(crate) struct Words {
 }
 
 /// Begins a text, whose answer will have this step.
-pub(super) fn begin(live: &watch::Sender<Live>, step: usize) {
-    live.send_modify(|live| {
-        live.step = step;
-        live.round += 1;
-        live.text.clear();
-    });
+pub(super) fn begin(live: &watch::Sender<Live>, step: usize, id: Uuid) {
+    live.send_modify(|live| *live = Live { step, id, text: String::new() });
 }
 
-/// Writes on; an empty piece begins anew.
+/// Begins the text anew.
+pub(super) fn begin_anew(live: &watch::Sender<Live>, id: Uuid) {
+    live.send_modify(|live| *live = Live { step: live.step, id, text: String::new() });
+}
+
+/// Writes on. U+0000 is no part of words, and not every engine keeps it.
 pub(super) fn write(live: &watch::Sender<Live>, piece: &str) {
     live.send_modify(|live| {
-        if piece.is_empty() {
-            live.round += 1;
-            live.text.clear();
-        } else if live.text.len() + piece.len() <= LONGEST {
-            live.text.push_str(piece);
+        if live.text.len() + piece.len() <= LONGEST {
+            live.text.extend(piece.chars().filter(|c| *c != '\0'));
         }
     });
 }
@@ -59,25 +60,45 @@ impl Live {
     pub(super) fn length(&self) -> usize {
         self.text.len()
     }
+
+    /// The text, if there is more of it than this much of that one.
+    pub(super) fn beyond(&self, (id, length): (Uuid, usize)) -> Option<Text> {
+        let length = if id == self.id { length } else { 0 };
+        let text = || Text { step: self.step, id: self.id, content: self.text.clone() };
+        (self.text.len() > length).then(text)
+    }
 }
 
 impl Heard {
+    /// Whether nothing was heard yet.
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What was not heard yet of a text, if there is something.
+    pub(crate) fn take(&mut self, id: Uuid, text: &str) -> Option<Words> {
+        let known = if self.id == id { *self } else { Self { id, ..Self::default() } };
+        let text = text.get(known.bytes..).filter(|text| !text.is_empty())?.to_owned();
+        let (bytes, characters) = (known.bytes + text.len(), known.characters + text.chars().count());
+        *self = Self { id, bytes, characters };
+        Some(Words { text, offset: known.characters })
+    }
+
     /// The next words of the answer of this step, as soon as there are some.
     pub(crate) async fn next(&mut self, mut live: watch::Receiver<Live>, step: usize) -> Words {
         let known = *self;
         let is_new = |live: &Live| {
-            let from = if live.round == known.round { known.bytes } else { 0 };
+            let from = if live.id == known.id { known.bytes } else { 0 };
             live.step == step && live.text.len() > from
         };
-        let Ok(live) = live.wait_for(is_new).await else { return std::future::pending().await };
-        if live.round != self.round {
-            *self = Self { round: live.round, ..Self::default() };
+        let words = match live.wait_for(is_new).await {
+            Ok(live) => self.take(live.id, &live.text),
+            Err(_) => None,
+        };
+        match words {
+            Some(words) => words,
+            None => std::future::pending().await,
         }
-        let text = live.text.get(self.bytes..).unwrap_or_default().to_owned();
-        let offset = self.characters;
-        self.bytes = live.text.len();
-        self.characters += text.chars().count();
-        Words { text, offset }
     }
 }
 
@@ -96,7 +117,8 @@ mod tests {
         let live = watch::Sender::new(Live::default());
         let (mut early, mut late) = (Heard::default(), Heard::default());
         let hear = |heard: &mut Heard, step| heard.next(live.subscribe(), step).now_or_never();
-        begin(&live, 1);
+        let id = Uuid::from_u128;
+        begin(&live, 1, id(1));
         assert_eq!(hear(&mut early, 1), None);
         write(&live, "Hä");
         assert_eq!(hear(&mut early, 1), words("Hä", 0));
@@ -106,18 +128,33 @@ mod tests {
         assert_eq!(hear(&mut early, 1), words("? Yes", 2));
         assert_eq!(hear(&mut late, 1), words("Hä? Yes", 0));
         assert_eq!(hear(&mut late, 2), None, "who is further on does not hear what was written before");
-        write(&live, "");
-        write(&live, "No");
+        begin_anew(&live, id(2));
+        write(&live, "N\0o");
         assert_eq!(hear(&mut early, 1), words("No", 0), "it began anew");
-        begin(&live, 3);
+        begin(&live, 3, id(3));
         write(&live, "Next");
         assert_eq!((hear(&mut early, 1), hear(&mut early, 3)), (None, words("Next", 0)));
     }
 
     #[test]
+    fn what_was_heard_elsewhere_is_gone_on_with_here() {
+        let live = watch::Sender::new(Live::default());
+        let mut heard = Heard::default();
+        begin(&live, 1, Uuid::from_u128(1));
+        write(&live, "Hä");
+        let kept = live.borrow().beyond((Uuid::nil(), 0)).unwrap();
+        assert_eq!(live.borrow().beyond((kept.id, kept.content.len())), None, "there is nothing new");
+        assert_eq!(heard.take(kept.id, &kept.content), words("Hä", 0));
+        write(&live, "?");
+        assert_eq!(heard.next(live.subscribe(), 1).now_or_never(), words("?", 2));
+        assert_eq!(heard.take(kept.id, &kept.content), None, "it lags behind");
+        assert_eq!(heard.take(Uuid::from_u128(2), "No"), words("No", 0));
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let live = watch::Sender::new(Live::default());
-        begin(&live, 0);
+        begin(&live, 0, Uuid::nil());
         (0..10_000).for_each(|_| write(&live, &"x".repeat(100)));
         assert!(live.borrow().text.len() <= LONGEST);
     }

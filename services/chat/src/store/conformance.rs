@@ -1,10 +1,9 @@
 //! What every engine must do. Each function is one property of a store that is empty at first.
 
-#[path = "conformance/settings_tests.rs"]
-mod settings;
+mod settings_tests;
 mod spending_tests;
-#[path = "conformance/titles_tests.rs"]
-mod titles;
+mod texts_tests;
+mod titles_tests;
 
 use errand_changelog::UserId;
 use uuid::Uuid;
@@ -43,6 +42,7 @@ macro_rules! suite {
             r_041_an_erased_owner_writes_nothing_more,
             what_is_old_is_let_go_and_messages_stay,
             settings_are_their_owners_and_have_versions,
+            what_is_being_written_is_kept_for_others_until_it_is_whole,
             a_draft_of_a_title_makes_room_for_a_better_one_once,
             r_046_what_its_user_has_said_about_a_title_is_never_overwritten,
             r_083_a_title_is_made_within_the_budget_and_is_counted,
@@ -58,9 +58,10 @@ macro_rules! suite {
         })*
     };
 }
-pub(crate) use settings::settings_are_their_owners_and_have_versions;
+pub(crate) use settings_tests::settings_are_their_owners_and_have_versions;
 pub(crate) use suite;
-pub(crate) use titles::{
+pub(crate) use texts_tests::what_is_being_written_is_kept_for_others_until_it_is_whole;
+pub(crate) use titles_tests::{
     a_draft_of_a_title_makes_room_for_a_better_one_once,
     r_046_what_its_user_has_said_about_a_title_is_never_overwritten,
     r_083_a_title_is_made_within_the_budget_and_is_counted,

@@ -120,6 +120,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a lease for longer, if it is still one's own.
     async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, Error>;
 
+    /// Keeps what the holder's model has written so far of an answer, for who follows the turn in another process.
+    /// Answers whether it was: not once the turn has gone on, or is another's.
+    async fn keep_text(&self, owner: UserId, turn: Uuid, holder: Uuid, text: Text) -> Result<bool, Error>;
+
     /// Gives a lease back, so that the next runner need not wait.
     async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error>;
 
@@ -325,6 +329,19 @@ pub struct Followed {
     pub is_cancelled: bool,
     /// How far the owner's log goes.
     pub head: Seq,
+    /// What was kept of the answer that is being written.
+    pub text: Option<Text>,
+}
+
+/// What a model has written of an answer that is not whole yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The step that the answer will have.
+    pub step: usize,
+    /// Which text it is: a model may begin anew.
+    pub id: Uuid,
+    /// Everything that was written so far.
+    pub content: String,
 }
 
 /// What is let go in time.

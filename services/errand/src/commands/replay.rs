@@ -7,8 +7,11 @@ use std::{fs, io::Read, path::Path};
 
 use errand_chassis::upstream::Upstream;
 use errand_chat::{
-    domain::{title, tool::ToolCall, tool::ToolFailure},
-    model::{Model, openai::OpenAi, planner::Planner},
+    domain::{
+        title,
+        tool::{ToolCall, ToolFailure},
+    },
+    model::{self, Model, openai::OpenAi, planner::Planner},
     replay::{Exchange, Line, Replayed, compared, replay},
 };
 use errand_proto::{
@@ -52,7 +55,7 @@ pub(crate) fn run(config: &Config, told: &Replay) -> Result<(), Failure> {
     if let Some(zone) = &told.time_zone {
         TimeZone::get(zone).map_err(|_| usage(&format!("there is no time zone `{zone}`")))?;
     }
-    let model = model(config, told.model.as_deref())?;
+    let model = asked(config, told.model.as_deref())?;
     let bearer = bearer(&told.token_file)?;
     let url = remote::url(config, &told.target)?;
     remote::block_on(async {
@@ -65,7 +68,7 @@ pub(crate) fn run(config: &Config, told: &Replay) -> Result<(), Failure> {
         let mut turns = Vec::new();
         for (at, exchange) in exchanges.iter().enumerate() {
             let replayed = replay(&*model, &exchanges, at, &time_zone).await;
-            let silent = |error| Failure::new(Kind::NotReady, format!("turn {}: {error}", at + 1));
+            let silent = |error: model::Failure| Failure::new(Kind::NotReady, format!("turn {}: {error}", at + 1));
             let recorded = exchange.calls.iter().map(|(call, _)| call.clone()).collect();
             turns.push(Turn { exchange, recorded, replayed: replayed.map_err(silent)? });
         }
@@ -96,12 +99,13 @@ fn tell(told: &Replay, model: &str, turns: &[Turn<'_>]) -> Result<(), Failure> {
 }
 
 /// The model that is asked.
-fn model(config: &Config, wanted: Option<&str>) -> Result<Box<dyn Model>, Failure> {
+fn asked(config: &Config, wanted: Option<&str>) -> Result<Box<dyn Model>, Failure> {
     if wanted == Some("planner") {
         return Ok(Box::new(Planner));
     }
     let Some(mut settings) = config.llm.model.clone() else {
-        let message = "no language model is configured: set ERRAND_LLM_BASE_URL and ERRAND_LLM_MODEL, or say --model planner";
+        let message =
+            "no language model is configured: set ERRAND_LLM_BASE_URL and ERRAND_LLM_MODEL, or say --model planner";
         return Err(Failure::new(Kind::Configuration, message));
     };
     if let Some(name) = wanted {
@@ -112,7 +116,8 @@ fn model(config: &Config, wanted: Option<&str>) -> Result<Box<dyn Model>, Failur
 
 /// The token as it is sent: a flag would show it to everybody on the machine.
 fn bearer(path: &Path) -> Result<AsciiMetadataValue, Failure> {
-    let unreadable = |error| Failure::new(Kind::Failed, format!("can not read {}: {error}", path.display()));
+    let unreadable =
+        |error: std::io::Error| Failure::new(Kind::Failed, format!("can not read {}: {error}", path.display()));
     let mut text = String::new();
     let read = match path == Path::new("-") {
         true => std::io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text),
@@ -155,7 +160,8 @@ impl Reader {
             let request = ListMessagesRequest { conversation_id, page_size: PAGE, page_token };
             let page = chat.list_messages(self.request(request)).await;
             let page = page.map_err(|error| refused("reading the conversation", &error))?.into_inner();
-            let page_of_json = errand_proto::json::from_bytes("errand.chat.v1.ListMessagesResponse", &page.encode_to_vec());
+            let page_of_json =
+                errand_proto::json::from_bytes("errand.chat.v1.ListMessagesResponse", &page.encode_to_vec());
             let page_of_json = page_of_json.map_err(|error| Failure::new(Kind::Failed, error))?;
             messages.extend(page_of_json.get("messages").and_then(Value::as_array).cloned().unwrap_or_default());
             page_token = page.next_page_token;
@@ -176,7 +182,10 @@ fn exchanges(messages: &[Value]) -> Vec<Exchange> {
     for pair in messages.windows(2) {
         let [said, answered] = pair else { continue };
         let turn = text(answered, "turnId");
-        if text(answered, "role") != "ROLE_ASSISTANT" || text(said, "role") != "ROLE_USER" || text(said, "turnId") != turn {
+        if text(answered, "role") != "ROLE_ASSISTANT"
+            || text(said, "role") != "ROLE_USER"
+            || text(said, "turnId") != turn
+        {
             continue;
         }
         let (Ok(turn), Ok(at)) = (Uuid::try_parse(&turn), text(said, "createTime").parse()) else { continue };
@@ -227,7 +236,11 @@ impl Turn<'_> {
             let end = arguments.char_indices().nth(SHOWN).map(|(end, _)| end);
             let cut = end.and_then(|end| arguments.get(..end)).unwrap_or(&arguments);
             let more = if end.is_some() { "…" } else { "" };
-            format!("  {mark} {} {}{more}", call.name.escape_debug(), cut.escape_debug().to_string().replace("\\\"", "\""))
+            format!(
+                "  {mark} {} {}{more}",
+                call.name.escape_debug(),
+                cut.escape_debug().to_string().replace("\\\"", "\"")
+            )
         };
         if let Replayed::Calls(calls) = &self.replayed {
             lines.extend(compared(&self.recorded, calls).iter().map(|line| match line {
@@ -261,9 +274,7 @@ mod tests {
     #[test]
     fn messages_are_exchanges_where_they_were_answered() {
         let (one, two) = (Uuid::from_u128(1).to_string(), Uuid::from_u128(2).to_string());
-        let message = |role: &str, turn: &str, content: &str| {
-            json!({"role": role, "turnId": turn, "content": content, "createTime": "2026-11-26T12:00:00Z"})
-        };
+        let message = |role: &str, turn: &str, content: &str| json!({"role": role, "turnId": turn, "content": content, "createTime": "2026-11-26T12:00:00Z"});
         let mut answered = message("ROLE_ASSISTANT", &two, "Done.");
         answered["toolCalls"] = json!([
             {"id": "a", "name": "list_tasks", "arguments": {}, "result": {"tasks": []}},
@@ -272,7 +283,8 @@ mod tests {
         let messages = [message("ROLE_USER", &one, "hello?"), message("ROLE_USER", &two, "clean up"), answered];
         let found = exchanges(&messages);
         assert_eq!((found.len(), found[0].said.as_str(), found[0].answered.as_str()), (1, "clean up", "Done."));
-        let outcomes: Vec<_> = found[0].calls.iter().map(|(call, outcome)| (call.name.as_str(), outcome.is_some())).collect();
+        let outcomes: Vec<_> =
+            found[0].calls.iter().map(|(call, outcome)| (call.name.as_str(), outcome.is_some())).collect();
         assert_eq!(outcomes, [("list_tasks", true), ("delete_tasks", true)]);
         assert!(matches!(&found[0].calls[1].1, Some(Err(failure)) if failure.reason == "APPROVAL_REQUIRED"));
     }

@@ -192,6 +192,8 @@ pub(crate) const ROOMS: &[Room] = &[
         may: &["model", "domain", "errand_proto::tools", "errand_proto::schema"],
         outside: Outside::AllBut(&["rusqlite", "sqlx", "tonic", "prost", "prost_types", "prost_reflect", "tower"]),
     },
+    // A conversation once more with another model. Has no tool to call and no store to write.
+    Room { crates: CHAT, path: "replay", may: &["model", "domain"], outside: NO_WIRE_NO_SQL },
     // The built-in model is pure: no runtime, no tools, no store.
     Room {
         crates: CHAT,

@@ -11,7 +11,13 @@ use crate::{
 };
 
 /// What the command says about a conversation of this person.
-async fn replay(sandbox: &Sandbox, person: &Person, conversation: &str, more: &[&str], model: &[(&str, &str)]) -> Output {
+async fn replay(
+    sandbox: &Sandbox,
+    person: &Person,
+    conversation: &str,
+    more: &[&str],
+    model: &[(&str, &str)],
+) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, format!("{}\n", person.token())).unwrap();
@@ -59,7 +65,10 @@ async fn a_conversation_is_alike_with_the_model_that_it_was_held_with_and_differ
     assert_eq!((&whole["alike"], &whole["compared"], &whole["model"]), (&json!(1), &json!(2), &json!("another")));
     let turn = &whole["turns"][1];
     assert_eq!((&turn["alike"], &turn["said"]), (&json!(false), &json!("buy eggs")));
-    assert_eq!((&turn["recorded"][0]["name"], &turn["replayed"][0]["name"]), (&json!("add_tasks"), &json!("delete_tasks")));
+    assert_eq!(
+        (&turn["recorded"][0]["name"], &turn["replayed"][0]["name"]),
+        (&json!("add_tasks"), &json!("delete_tasks"))
+    );
     assert_eq!(other.asked().last().unwrap().results()[0]["error"]["reason"], "NOT_REPLAYED");
     assert_eq!(ann.titles().await, before, "nothing was done");
     assert_eq!(sandbox.stored("chat", "SELECT id FROM messages").await.len(), 6, "and nothing was said");

@@ -8,6 +8,7 @@
 mod conversations;
 mod housekeeping;
 mod settings;
+mod texts;
 mod titles;
 mod turns;
 
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
+    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Text, Updated,
 };
 use crate::domain::{conversation::Conversation, rules, turn::Turn};
 
@@ -64,6 +65,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 6,
         name: "titles",
         sql: include_str!("../../../../../migrations/chat/postgres/0006_titles.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "texts",
+        sql: include_str!("../../../../../migrations/chat/postgres/0007_texts.sql"),
     },
 ];
 
@@ -256,6 +262,10 @@ impl Store for Postgres {
 
     async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, Error> {
         turns::renew_lease(&self.database, owner, turn, lease).await
+    }
+
+    async fn keep_text(&self, owner: UserId, turn: Uuid, holder: Uuid, text: Text) -> Result<bool, Error> {
+        texts::keep(&self.database, owner, turn, holder, &text).await
     }
 
     async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::{
 
 suite!(Server);
 
-const TABLES: [&str; 5] = ["conversations", "messages", "turns", "changes", "requests"];
+const TABLES: [&str; 6] = ["conversations", "messages", "turns", "texts", "changes", "requests"];
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -68,6 +68,11 @@ async fn fill(server: &Server, rows: u32) {
         .await;
 }
 
+async fn write_text(store: &Postgres, turn: u128) {
+    let text = Text { step: 1, id: id(5), content: "He".to_owned() };
+    assert!(store.keep_text(user(1), id(turn), id(70), text).await.unwrap());
+}
+
 /// Everything that is ever written, once, by a user who has nothing yet.
 async fn every_write(store: &Postgres, owner: UserId, base: u128) {
     let at = |number: u128| id(base + number);
@@ -86,6 +91,10 @@ async fn every_write(store: &Postgres, owner: UserId, base: u128) {
         assert_eq!(store.take_lease(owner, id(number), lease(71), now()).await.unwrap(), Taken::Yes);
         let renewed = store.renew_lease(owner, id(number), lease(71)).await.unwrap();
         assert_eq!(renewed, Renewed::Kept { is_cancelled: false });
+        for content in ["He", "Hello"] {
+            let text = Text { step: 1, id: id(5), content: content.to_owned() };
+            assert!(store.keep_text(owner, id(number), id(71), text).await.unwrap());
+        }
         let cancelled = store.cancel_turn(owner, id(number), now(), by_user(None)).await.unwrap();
         assert_eq!(cancelled, Cancel::Kept);
         assert!(store.append(owner, id(number), answer(number)).await.unwrap().is_stored());
@@ -161,6 +170,7 @@ async fn r_040_without_its_owner_nothing_is_seen_and_nothing_written() {
     let Some(server) = Server::make().await else { return };
     let store = server.connect().await;
     store.start_turn(user(1), new_turn(10, Place::New(id(1))), by_user(named("r", "x"))).await.unwrap();
+    write_text(&store, 10).await;
     for table in TABLES {
         let all = server.run(&format!("SELECT count(*) > 0 FROM chat.{table}")).await;
         assert_eq!(all.trim(), "t", "{table}");
@@ -388,6 +398,7 @@ async fn nothing_is_left_of_a_deleted_conversation_or_an_erased_owner() {
     let Some(server) = Server::make().await else { return };
     let store = server.connect().await;
     store.start_turn(user(1), new_turn(10, Place::New(id(1))), by_user(named("r", "x"))).await.unwrap();
+    write_text(&store, 10).await;
     let left = async || {
         let mut left = Vec::new();
         for table in TABLES {
@@ -397,9 +408,13 @@ async fn nothing_is_left_of_a_deleted_conversation_or_an_erased_owner() {
     };
     let done = store.delete_conversation(user(1), id(1), now(), by_user(named("d", "x"))).await.unwrap();
     assert_eq!(done, Deleted::Done);
-    assert_eq!(left().await, ["0", "0", "0", "1", "2"], "that it is gone, and what the requests were answered with");
+    assert_eq!(
+        left().await,
+        ["0", "0", "0", "0", "1", "2"],
+        "that it is gone, and what the requests were answered with"
+    );
     while !store.erase(user(1), now()).await.unwrap() {}
-    assert_eq!(left().await, ["0"; 5]);
+    assert_eq!(left().await, ["0"; 6]);
     store.close().await;
 }
 

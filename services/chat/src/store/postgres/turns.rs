@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{BY_ASSISTANT, Door, Postgres, check_owner, conversations, count, door, inconsistent, json, one, parsed};
+use super::{
+    BY_ASSISTANT, Door, Postgres, check_owner, conversations, count, door, inconsistent, json, one, parsed, texts,
+};
 use crate::{
     domain::{
         turn::{Event, Turn, ending},
@@ -25,11 +27,11 @@ const CANCEL: &str =
     "SELECT code, head, method, fingerprint, answer FROM chat.cancel_turn_v1($1, $2, $3, $4, $5, $6, $7)";
 
 const APPEND: &str = "SELECT is_stored, is_cancelled, head
-    FROM chat.append_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    FROM chat.append_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
-/// A turn with its events from a step on, and how far the owner's log goes.
+/// A turn with its events from a step on, what was kept of the answer that comes next, and how far the owner's log goes.
 const TURN: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $1, true)::uuid AS owner)
-    SELECT t.*, h.seq AS head, e.owners, e.numbers, e.events
+    SELECT t.*, h.seq AS head, e.owners, e.numbers, e.events, x.*
     FROM me
     CROSS JOIN LATERAL (
         SELECT t.owner, t.id, t.conversation, t.steps, t.start_time, t.end_time IS NULL AS is_open,
@@ -43,7 +45,11 @@ const TURN: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner', $
             SELECT c.owner, c.step, c.after FROM chat.changes c
             WHERE c.owner = me.owner AND c.turn = t.id AND c.step IS NOT NULL AND c.step >= $3 ORDER BY c.step
         ) o
-    ) e ON true";
+    ) e ON true
+    LEFT JOIN LATERAL (
+        SELECT x.owner AS text_owner, x.step AS text_step, x.id AS text_id, x.content AS text FROM chat.texts x
+        WHERE x.owner = me.owner AND x.turn = t.id AND x.step = t.steps AND t.is_open AND t.steps >= $3 OFFSET 0
+    ) x ON true";
 
 /// The newest messages, the events of the newest turns among them as far as they are light enough,
 /// and the newest turn that can be taken back. There is one row at least.
@@ -222,6 +228,7 @@ pub(super) async fn follow(
         is_open: row.try_get("is_open")?,
         is_cancelled: row.try_get("is_cancelled")?,
         head: head(row)?,
+        text: texts::of(row, owner, turn)?,
     }))
 }
 

@@ -7,6 +7,7 @@
 mod conversations;
 mod housekeeping;
 mod settings;
+mod texts;
 mod titles;
 mod turns;
 
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     Ages, Appended, Begun, Cancel, Created, Deleted, Edit, Followed, History, Lease, NewConversation, NewEvents,
-    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Updated,
+    NewSettings, NewTitle, NewTurn, Page, Reach, Renewed, Said, Set, Store, Taken, Text, Updated,
 };
 use crate::domain::{conversation::Conversation, rules::Settings, turn::Turn};
 
@@ -61,6 +62,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "titles",
         sql: include_str!("../../../../../migrations/chat/sqlite/0006_titles.sql"),
     },
+    Migration { version: 7, name: "texts", sql: include_str!("../../../../../migrations/chat/sqlite/0007_texts.sql") },
 ];
 
 /// Conversations and turns in a SQLite file.
@@ -231,6 +233,10 @@ impl Store for Sqlite {
 
     async fn renew_lease(&self, owner: UserId, turn: Uuid, lease: Lease) -> Result<Renewed, Error> {
         self.database.write(move |connection| turns::renew_lease(connection, owner, turn, lease)).await
+    }
+
+    async fn keep_text(&self, owner: UserId, turn: Uuid, holder: Uuid, text: Text) -> Result<bool, Error> {
+        self.database.write(move |connection| texts::keep(connection, owner, turn, holder, &text)).await
     }
 
     async fn release_lease(&self, owner: UserId, turn: Uuid, holder: Uuid) -> Result<(), Error> {

@@ -283,6 +283,7 @@ async fn no_statement_scans_a_table() {
         include_str!("conversations.rs"),
         include_str!("turns.rs"),
         include_str!("housekeeping.rs"),
+        include_str!("texts.rs"),
         include_str!("titles.rs"),
     ]
     .concat();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     NewChange, advance, append as append_change, blob, by_assistant, check_owner, conversations, id, inconsistent,
-    is_erased, json, judge, parsed, remember, time, titles,
+    is_erased, json, judge, parsed, remember, texts, time, titles,
 };
 use crate::{
     domain::{
@@ -121,13 +121,15 @@ pub(super) fn follow(
     turn: Uuid,
     from: usize,
 ) -> Result<Option<Followed>, Error> {
-    let Some(Head { conversation, is_open, is_cancelled, .. }) =
+    let Some(Head { conversation, steps, is_open, is_cancelled, .. }) =
         head(connection, owner, turn)?.filter(|head| head.steps > 0)
     else {
         return Ok(None);
     };
     let (events, _) = events(connection, owner, turn, from)?;
-    Ok(Some(Followed { conversation, events, is_open, is_cancelled, head: super::head(connection, owner)? }))
+    // Who only asks how it goes has no use for it.
+    let text = if is_open && from <= steps { texts::get(connection, owner, turn, steps)? } else { None };
+    Ok(Some(Followed { conversation, events, is_open, is_cancelled, head: super::head(connection, owner)?, text }))
 }
 
 pub(super) fn cancel(
@@ -202,6 +204,7 @@ pub(super) fn append(
                 conversations::say(connection, owner, reply, seq, &origin)?;
             }
             advance_turn(connection, owner, turn, new)?;
+            texts::forget(connection, owner, turn)?;
             spend(connection, owner, usage::tokens(&new.events), new.now)?;
             if let Some(undone) = new.undone {
                 connection
