@@ -22,8 +22,8 @@ use tracing_subscriber::{
 
 use crate::{
     cli::Failure,
-    config::{Log, value::LogFormat},
-    telemetry::{self, Settings, Traces},
+    config::{Log, traces::Settings, value::LogFormat},
+    telemetry::{self, Traces},
 };
 
 /// A format whose lines name trace and span.

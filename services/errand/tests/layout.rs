@@ -203,6 +203,41 @@ fn the_reader_of_imports_sees_through_nesting_comments_and_tests() {
     assert!(!source.calls_macro("todo"));
 }
 
+// === fuzzing ===
+
+/// The packages of a lock file, by name, with their versions.
+fn locked(path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let lock = manifest(path);
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let text = |key: &str| package[key].as_str().unwrap().to_owned();
+        packages.entry(text("name")).or_default().insert(text("version"));
+    }
+    packages
+}
+
+#[test]
+fn what_is_fuzzed_is_what_is_shipped() {
+    let (ours, fuzzed) = (locked("Cargo.lock"), locked("tests/fuzz/Cargo.lock"));
+    let others = fuzzed.iter().filter_map(|(name, versions)| {
+        let known = ours.get(name)?;
+        (!versions.is_subset(known)).then(|| format!("{name}: {versions:?}, here {known:?}"))
+    });
+    none_of(&others.collect::<Vec<_>>(), "tests/fuzz/Cargo.lock has the versions of Cargo.lock: copy it and build");
+}
+
+#[test]
+fn every_fuzz_target_begins_with_inputs_of_its_own() {
+    let targets = files(&["tests/fuzz/fuzz_targets"]);
+    let faults = targets.iter().filter_map(|path| {
+        let name = path.rsplit('/').next()?.strip_suffix(".rs")?;
+        let corpus = format!("tests/fuzz/corpus/{name}");
+        files(&[&corpus]).is_empty().then(|| format!("{corpus} is empty"))
+    });
+    none_of(&faults.collect::<Vec<_>>(), "a target has a corpus");
+    assert!(targets.len() > 9, "{targets:?}");
+}
+
 // === files ===
 
 #[test]

@@ -55,6 +55,8 @@ fn event(value: &Value) -> String {
     let case = value.as_object().and_then(|object| object.iter().find(|(_, inner)| inner.is_object()));
     let place = |value: &Value| PLACES.into_iter().find_map(|name| value.get(name).map(plain));
     let id = place(value).or_else(|| case.and_then(|(_, inner)| place(inner)));
+    // No place of ours has a line break; one that had would be read as lines of its own.
+    let id = id.filter(|id| !id.contains(['\n', '\r', '\0']));
     let mut text = String::new();
     if let Some((name, _)) = case {
         text.push_str(&format!("event: {name}\n"));

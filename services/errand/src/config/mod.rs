@@ -11,6 +11,7 @@ mod database;
 pub(crate) mod llm;
 mod network;
 mod rates;
+pub(crate) mod traces;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -36,7 +37,7 @@ use self::{
     source::{Effective, Environment, Flags, Setting, Sources},
     value::{Bytes, LogFormat, Quoted, Value},
 };
-use crate::{roles::Role, telemetry};
+use crate::roles::Role;
 
 /// Everything that was set, checked.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(crate) struct Config {
     /// `[log]`
     pub(crate) log: Log,
     /// What the standard variables say about traces.
-    pub(crate) traces: telemetry::Settings,
+    pub(crate) traces: traces::Settings,
     /// Every setting as it holds, in the order above.
     pub(crate) effective: Vec<Effective>,
 }
@@ -169,7 +170,7 @@ impl Config {
             auth: Auth::read(&mut sources),
             llm: Llm::read(&mut sources),
             log: Log::read(&mut sources),
-            traces: telemetry::Settings::read(&mut sources),
+            traces: traces::Settings::read(&mut sources),
             effective: Vec::new(),
         };
         config.refuse_open_port(&mut sources);
@@ -328,7 +329,12 @@ impl Data {
         let shared = sources.foreign("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let home = sources.foreign("HOME").map(|home| PathBuf::from(home).join(".local/share"));
         let default = shared.or(home).map(|folder| folder.join("errand")).unwrap_or_default();
-        let dir = sources.value(setting("data", "dir", "ERRAND_DATA_DIR"), default);
+        let setting_of_dir = setting("data", "dir", "ERRAND_DATA_DIR");
+        // Without a home there is no default, and none is shown.
+        let dir = match default {
+            none if none.as_os_str().is_empty() => sources.optional(setting_of_dir).unwrap_or(none),
+            default => sources.value(setting_of_dir, default),
+        };
         let secret_key = sources.secret(setting("data", "secret_key", "ERRAND_SECRET_KEY"));
         if secret_key.as_ref().is_some_and(|key| key.expose_secret().len() < secret::SHORTEST) {
             sources.fault(format!("ERRAND_SECRET_KEY: a secret needs at least {} bytes", secret::SHORTEST));
