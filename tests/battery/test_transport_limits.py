@@ -3,10 +3,12 @@
 import contextlib
 import re
 import socket
+import threading
 import time
 
+import grpc
 import pytest
-from client import AUTH
+from client import AUTH, TASK, Refused, messages
 from conftest import FULL, rounds
 from hyperframe import frame as frames
 from raw import PREFACE, SLOW, Raw, honest_beside
@@ -209,3 +211,42 @@ def test_r_098_a_connection_of_age_ends_and_no_call_fails(make_server, client_of
         assert 0.8 < time.monotonic() - begun < 5
         time.sleep(rounds(3, 30))
     assert len(honest.took) > 50
+
+
+def test_r_098_a_stream_is_handed_over_when_its_connection_is_of_age_and_goes_on_without_a_gap(make_server, client_of):
+    server = make_server(arguments=["--connection-age", "1s"]).start()
+    ann, watcher = client_of(server), client_of(server)
+    ann.sign_up()
+    watcher.token = ann.token
+    request, answer = messages(f"{TASK}/WatchTasks", watcher.channel)
+    watch = watcher.channel.unary_stream(
+        f"/{TASK}/WatchTasks", request_serializer=request.SerializeToString, response_deserializer=answer.FromString
+    )
+    made, seen, handed, enough = [], [], 0, threading.Event()
+
+    def write():
+        while not enough.is_set():
+            made.append(ann.create("seen once").id)
+
+    writing = threading.Thread(target=write)
+    cursor = ann.call(f"{TASK}/ListTasks").watch_cursor
+    writing.start()
+    try:
+        while handed < rounds(3, 20):
+            try:
+                for event in watch(request(cursor=cursor), metadata=watcher.metadata(), timeout=30):
+                    cursor = event.change.cursor
+                    seen.append(event.change.task_id)
+            except grpc.RpcError as error:
+                refused = Refused(error)
+                assert (refused.code.name, refused.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
+                handed += 1
+    finally:
+        enough.set()
+        writing.join()
+    # What was made last is in no stream that was read to its end.
+    rest = watch(request(cursor=cursor), metadata=watcher.metadata(), timeout=30)
+    while seen[-1] != made[-1]:
+        seen.append(next(rest).change.task_id)
+    rest.cancel()
+    assert seen == made, "each once, in order"
