@@ -1,5 +1,6 @@
 """A running server for every suite of this folder, and accounts to use it with."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -39,8 +40,8 @@ class Server:
         return f"127.0.0.1:{self.port}"
 
 
-@pytest.fixture(scope="session")
-def server():
+@contextlib.contextmanager
+def serving(*arguments):
     """The real binary on a free port, with an empty data folder; stopped and looked over at the end."""
     binary = os.environ["ERRAND_BIN"]
     # What is meant for the tests is no setting of the server.
@@ -49,7 +50,7 @@ def server():
         log = pathlib.Path(folder) / "log"
         command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", f"{folder}/data"]
         # One user of these tests calls as often as it goes.
-        command += ["--allowed-origins", ORIGIN, "--trusted-proxies", "127.0.0.1", "--user-rates", "off"]
+        command += ["--trusted-proxies", "127.0.0.1", "--user-rates", "off", *arguments]
         with log.open("w") as stderr:
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -65,6 +66,13 @@ def server():
         written = log.read_text()
         assert "panicked" not in written, written
         assert PASSWORD not in written, "a password was logged"
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The server that the suites share."""
+    with serving("--allowed-origins", ORIGIN) as server:
+        yield server
 
 
 def port_of(process, log):

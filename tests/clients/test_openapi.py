@@ -1,15 +1,19 @@
 """The OpenAPI document: whether the server does what it says, and whether it is a good one."""
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import threading
+import time
 import urllib.request
 
 import pytest
 
-from conftest import PASSWORD, new_email, new_place
+from conftest import PASSWORD, new_email, new_place, serving
 
 HERE = pathlib.Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -25,20 +29,48 @@ def called(server, path, body, headers):
         return answer.status, json.loads(answer.read())
 
 
-@pytest.fixture(scope="session")
-def token(server):
+@pytest.fixture(scope="module")
+def unlimited():
+    """A server that lets anybody call and sign up as often as they like: its limits are tested elsewhere."""
+    limits = ["--address-rates", "off", "--sign-ups-per-email", "1000000", "--sign-ups-per-address", "1000000"]
+    with serving(*limits) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def busy(server, email):
+    """Somebody who makes tasks in the account meanwhile, so that whoever watches it sees something."""
+    _, account = called(server, "/api/auth/login", {"email": email, "password": PASSWORD}, {})
+    enough = threading.Event()
+
+    def work():
+        token, begun = account["token"], time.monotonic()
+        while not enough.wait(0.05):
+            if time.monotonic() - begun > 300:
+                token, begun = called(server, "/api/auth/login", {"email": email, "password": PASSWORD}, {})[1]["token"], time.monotonic()
+            called(server, "/v1/tasks", {"title": "seen"}, {"authorization": f"Bearer {token}"})
+
+    working = threading.Thread(target=work)
+    working.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        working.join()
+
+
+def test_r_061_the_server_does_what_its_document_says(unlimited, tmp_path):
     who = {"email": new_email(), "password": PASSWORD}
-    status, account = called(server, "/api/auth/signup", who, {"x-forwarded-for": new_place()})
-    assert status == 201
-    return account["token"]
-
-
-def test_r_061_the_server_does_what_its_document_says(server, token, tmp_path):
+    assert called(unlimited, "/api/auth/signup", who, {"x-forwarded-for": new_place()})[0] == 201
+    url = f"http://{unlimited.address}"
     command = ["schemathesis", "--config-file", str(HERE / "openapi/schemathesis.toml"), "run"]
-    command += [f"http://{server.address}/openapi.json", "--max-examples", EXAMPLES, "--workers", "2", "--no-color"]
-    environment = dict(os.environ, TOKEN=token, PYTHONPATH=str(HERE / "openapi"), PYTHONDONTWRITEBYTECODE="1")
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    command += [f"{url}/openapi.json", "--max-examples", EXAMPLES, "--workers", "2", "--no-color"]
+    environment = dict(os.environ, SERVER=url, EMAIL=who["email"], PASSWORD=PASSWORD)
+    environment |= {"PYTHONPATH": str(HERE / "openapi"), "PYTHONDONTWRITEBYTECODE": "1"}
+    with busy(unlimited, who["email"]):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    print(*re.findall(r"^ *\d+ generated.*$", done.stdout, re.MULTILINE))
 
 
 def test_the_command_prints_what_is_served(server):

@@ -1,6 +1,10 @@
-"""What schemathesis is told about Errand: values that no schema can make up, and what no schema can say."""
+"""What schemathesis is told about Errand: values that no schema can make up, what no schema can say, and who calls."""
 
+import itertools
+import json
+import os
 import re
+import urllib.request
 import zoneinfo
 
 import schemathesis
@@ -13,6 +17,34 @@ schemathesis.openapi.format("page-token", st.just(""))
 schemathesis.openapi.format("cursor", st.just(""))
 # An address that RFC 5322 allows may be quoted; what an account may have is `local@domain` in plain letters.
 schemathesis.openapi.format("email", st.from_regex(r"\A[a-z0-9.+-]{1,20}@[a-z0-9]{1,10}\.(com|example)\Z"))
+
+
+
+_places = itertools.count(1)
+
+
+# An access token is valid for 15 minutes, and a whole run takes longer.
+@schemathesis.auth(refresh_interval=300)
+class LoggedIn:
+    """The person who makes every call: EMAIL and PASSWORD, at SERVER."""
+
+    def get(self, case, context):
+        who = json.dumps({"email": os.environ["EMAIL"], "password": os.environ["PASSWORD"]}).encode()
+        # Calls that try a wrong password shut out the place where they come from, so this one is another each time.
+        headers = {"content-type": "application/json", "x-forwarded-for": f"198.51.100.{next(_places) % 250 + 1}"}
+        request = urllib.request.Request(f"{os.environ['SERVER']}/api/auth/login", who, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())["token"]
+
+    def set(self, case, token, context):
+        case.headers["Authorization"] = f"Bearer {token}"
+
+
+@schemathesis.check
+def the_token_holds(context, response, case):
+    """A run whose token has expired would test nothing."""
+    assert response.status_code != 401 or "TOKEN_EXPIRED" not in response.text, "the access token has expired"
+
 
 # Refusals that depend on what is stored, not on the form of the request.
 STATE = {
