@@ -38,7 +38,10 @@ pub(crate) enum Shape {
     /// Connect, unary: by the path of a method.
     Connect,
     /// Connect, with messages in envelopes: by the path of a method, or of what every gRPC server offers.
-    ConnectStream,
+    ConnectStream {
+        /// The content type, both ways.
+        content_type: &'static str,
+    },
     /// Anything else.
     Http {
         /// Whether errors are wanted as `application/problem+json` (RFC 9457).
@@ -46,8 +49,10 @@ pub(crate) enum Shape {
     },
 }
 
-/// Connect's messages in envelopes, both ways.
-pub(crate) const CONNECT_STREAM: &str = "application/connect+proto";
+/// Connect's messages in envelopes.
+const CONNECT_STREAM: &str = "application/connect+proto";
+/// The same, with messages as JSON; only for what the contracts describe.
+pub(crate) const CONNECT_STREAM_JSON: &str = "application/connect+json";
 /// The flag of the envelope that ends such a stream.
 const END_OF_STREAM: u8 = 0x02;
 
@@ -96,7 +101,9 @@ impl Shape {
         if (is(JSON) || is("application/proto")) && is_method() {
             Self::Connect
         } else if is(CONNECT_STREAM) && (is_method() || request.uri().path().starts_with("/grpc.")) {
-            Self::ConnectStream
+            Self::ConnectStream { content_type: CONNECT_STREAM }
+        } else if is(CONNECT_STREAM_JSON) && is_method() {
+            Self::ConnectStream { content_type: CONNECT_STREAM_JSON }
         } else if is(GRPC_WEB) || is("application/grpc-web+proto") {
             web(false, is("application/grpc-web+proto"))
         } else if is(GRPC_WEB_TEXT) || is("application/grpc-web-text+proto") {
@@ -139,7 +146,7 @@ pub(crate) fn answer(shape: Shape, request_id: Option<&RequestId>, status: &Stat
         Shape::Grpc { content_type } | Shape::GrpcWeb { content_type, .. } => content_type,
         Shape::Http { problem } => return as_json(request_id, status, problem),
         Shape::Connect => return as_connect(request_id, status),
-        Shape::ConnectStream => return as_connect_stream(request_id, status),
+        Shape::ConnectStream { content_type } => return as_connect_stream(request_id, status, content_type),
     };
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = headers(request_id, status);
@@ -227,12 +234,12 @@ fn as_connect(request_id: Option<&RequestId>, status: &Status) -> Response<Body>
 
 /// A stream that is refused answers 200 and ends at once. Where the content type is the mistake, HTTP says it, as
 /// Connect has it.
-fn as_connect_stream(request_id: Option<&RequestId>, status: &Status) -> Response<Body> {
+fn as_connect_stream(request_id: Option<&RequestId>, status: &Status, content_type: &'static str) -> Response<Body> {
     if http_status(status) == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         return as_connect(request_id, status);
     }
     let mut response = Response::new(Body::new(http_body_util::Full::from(end_of_stream(request_id, Some(status)))));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONNECT_STREAM));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

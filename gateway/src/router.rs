@@ -79,7 +79,7 @@ impl Router {
                 let answer = grpc_web::Answer { content_type, text: text_out };
                 grpc_web::call(upstream, request, text_in, answer).await
             }
-            Shape::ConnectStream => connect::stream::call(upstream, request).await,
+            Shape::ConnectStream { content_type } => connect::stream::call(upstream, request, content_type).await,
             Shape::Http { .. } | Shape::Connect => Err(unsupported_content_type()),
         }
     }
@@ -137,7 +137,7 @@ fn unsupported_content_type() -> Status {
         Code::InvalidArgument,
         "CONTENT_TYPE_UNSUPPORTED",
         "send application/grpc over HTTP/2, application/grpc-web or application/grpc-web-text over any version, or \
-         application/json, application/proto or application/connect+proto as Connect has it",
+         application/json, application/proto, application/connect+proto or application/connect+json as Connect has it",
     )
     .into()
 }

@@ -45,7 +45,7 @@ pub(crate) trait Answer: Send + Sync + 'static {
 pub(crate) fn method<B>(request: &Request<B>) -> Option<&'static Method> {
     match Shape::of(request) {
         // The router looks methods up by the same exact path, and refuses every other.
-        Shape::Grpc { .. } | Shape::GrpcWeb { .. } | Shape::ConnectStream => {
+        Shape::Grpc { .. } | Shape::GrpcWeb { .. } | Shape::ConnectStream { .. } => {
             Method::find(request.uri().path()).filter(|_| request.uri().query().is_none())
         }
         Shape::Http { .. } | Shape::Connect => request.extensions().get::<Way>().and_then(Way::method),

@@ -3,9 +3,11 @@
 use bytes::{Buf, Bytes};
 use errand_chassis::{Error, upstream::Upstream};
 use errand_gateway::Config;
+use errand_proto::task::{Change, Task, WatchTasksRequest, WatchTasksResponse, watch_tasks_response::Event};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use prost::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,6 +19,7 @@ use crate::world::{Answer, GET_TASK, Script, World, message, ok, post, scripted,
 const WATCH: &str = "/errand.task.v1.TaskService/WatchTasks";
 const REFLECTION: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 const STREAM: &str = "application/connect+proto";
+const IN_JSON: &str = "application/connect+json";
 const END: &[u8] = b"\x02\0\0\0\x02{}";
 
 fn asked(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
@@ -32,7 +35,8 @@ fn authorized(world: &World, mut request: Request<Body>) -> Request<Body> {
 
 /// The envelopes of an answer: those of messages, and what the last one says.
 fn envelopes(answer: &Answer) -> (Vec<Bytes>, Value) {
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, STREAM));
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!([STREAM, IN_JSON].contains(&answer.header("content-type")));
     assert!(answer.trailers.is_none() && !answer.headers.contains_key("grpc-status"), "nothing of gRPC is left");
     let (mut rest, mut messages) = (answer.body.clone(), Vec::new());
     loop {
@@ -139,10 +143,10 @@ async fn what_the_edge_refuses_ends_the_stream_at_once() {
 }
 
 #[tokio::test]
-async fn a_method_that_answers_once_is_no_stream_and_json_is_not_streamed() {
+async fn a_method_that_answers_once_is_no_stream_and_reflection_is_not_said_in_json() {
     let world = world();
     for (path, content_type) in
-        [(GET_TASK, STREAM), ("/grpc.health.v1.Health/Check", STREAM), (WATCH, "application/connect+json")]
+        [(GET_TASK, STREAM), (GET_TASK, IN_JSON), ("/grpc.health.v1.Health/Check", STREAM), (REFLECTION, IN_JSON)]
     {
         let request = post(path, &[("content-type", content_type)], message(b""));
         let answer = world.call(authorized(&world, request)).await;
@@ -151,5 +155,53 @@ async fn a_method_that_answers_once_is_no_stream_and_json_is_not_streamed() {
     }
     let unknown = world.call(asked("/errand.task.v1.TaskService/Nothing", &[])).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND, "which Connect reads as unimplemented");
+    assert!(world.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_is_said_in_json_one_envelope_for_each_message() {
+    let changed = |title: &str| {
+        let task = Task { title: title.to_owned(), ..Task::default() };
+        let change = Change { cursor: "c".to_owned(), after: Some(task), ..Change::default() };
+        message(&WatchTasksResponse { event: Some(Event::Change(change)) }.encode_to_vec())
+    };
+    let world = scripted(Script::Stream(vec![changed("one"), changed("two")], ok()));
+    let asked = |text: &str| post(WATCH, &[("content-type", IN_JSON)], message(text.as_bytes()));
+    let answer = world.call(authorized(&world, asked(r#"{"cursor":"c"}"#))).await;
+    assert_eq!((answer.header("content-type"), answer.pieces.len()), (IN_JSON, 3), "a piece for each message");
+    let (messages, end) = envelopes(&answer);
+    let titles = messages.iter().map(|text| serde_json::from_slice::<Value>(text).unwrap());
+    let titles: Vec<_> = titles.map(|value| value["change"]["after"]["title"].clone()).collect();
+    assert_eq!((titles, end), (vec![json!("one"), json!("two")], json!({})));
+    let seen = world.only();
+    assert_eq!(seen.header("content-type"), Some("application/grpc"));
+    let request = WatchTasksRequest::decode(&seen.body.unwrap()[5..]).unwrap();
+    assert_eq!(request.cursor, "c");
+
+    let world = scripted(Script::Stream(vec![changed("one"), message(b"\xff")], ok()));
+    let (messages, end) = envelopes(&world.call(authorized(&world, asked(""))).await);
+    assert_eq!((messages.len(), &end["error"]["code"]), (1, &json!("internal")), "a message that is none ends it");
+}
+
+#[tokio::test]
+async fn a_request_in_json_is_one_envelope_of_json() {
+    let world = world();
+    let mut cut = message(b"{}");
+    cut.pop();
+    let compressed = [&[1u8, 0, 0, 0, 2], b"{}".as_slice()].concat();
+    for (body, reason) in [
+        (message(b"{"), "MALFORMED_MESSAGE"),
+        (message(br#"{"curser":"c"}"#), "INVALID_FIELDS"),
+        (vec![], "MALFORMED_MESSAGE"),
+        (cut, "MALFORMED_MESSAGE"),
+        ([message(b"{}"), message(b"{}")].concat(), "MALFORMED_MESSAGE"),
+        (b"\x02\0\0\0\x02{}".to_vec(), "MALFORMED_MESSAGE"),
+        (compressed, "COMPRESSION_UNSUPPORTED"),
+        (b"\0\xff\0\0\0".to_vec(), "MESSAGE_TOO_LARGE"),
+    ] {
+        let request = post(WATCH, &[("content-type", IN_JSON)], body);
+        let answer = world.call(authorized(&world, request)).await;
+        assert_eq!((answer.header("content-type"), refusal(&answer).1.as_str()), (IN_JSON, reason));
+    }
     assert!(world.seen().is_empty());
 }

@@ -68,7 +68,7 @@ async fn what_is_no_grpc_is_told_what_to_send() {
     let world = world();
     let types = [
         "text/plain",
-        "application/connect+json",
+        "application/connect+xml",
         "application/grpc+json",
         "application/grpc-web+json",
         "application/grpcx",

@@ -52,8 +52,8 @@ async fn call(upstream: Upstream, request: Request<Body>, method: &'static Metho
     let (mut head, body) = request.into_parts();
     if method.server_streaming {
         return Err(unsupported(
-            "this method answers with a stream: send application/connect+proto, or call it with gRPC, \
-             gRPC-Web or REST",
+            "this method answers with a stream: send application/connect+proto or application/connect+json, or call \
+             it with gRPC, gRPC-Web or REST",
         ));
     }
     let (encoding, message) = if head.method == http::Method::GET {

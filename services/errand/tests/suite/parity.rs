@@ -1,7 +1,7 @@
 //! Door parity: the same call through native gRPC, gRPC-Web in binary and text, Connect in JSON and protobuf, and REST
 //! has the same result, or the same code, reason, message and details.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use errand_proto::contract::{METHODS, Method, Scope};
 use serde_json::{Value, json};
@@ -47,8 +47,9 @@ async fn every_door_refuses_with_the_same_code_reason_message_and_details() {
             let violations = failure.details.iter().filter_map(|detail| detail["fieldViolations"].as_array()).flatten();
             let violations: Vec<_> = violations.map(|violation| violation["reason"].as_str().unwrap()).collect();
             assert_eq!(violations, case.violation.into_iter().collect::<Vec<_>>(), "{door:?}: {failure:?}");
-            if Door::PLAIN.contains(door) {
+            if door.tells_by_status(call.method) {
                 statuses.insert(said.http);
+                assert!(*door != Door::Rest || is_documented(call.method, said.http, case.reason), "{}", case.what);
             } else {
                 assert_eq!(said.http, 200, "{door:?}");
             }
@@ -66,6 +67,22 @@ async fn every_door_refuses_with_the_same_code_reason_message_and_details() {
         provoked.extend(case.violation);
     }
     assert_eq!(provoked, reasons_to_provoke(), "docs/errors.md, and what is provoked here or says why not");
+}
+
+/// Whether the OpenAPI document says that the operation may be refused so.
+fn is_documented(method: &Method, status: u16, reason: &str) -> bool {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(errand_gateway::openapi);
+    // What is no operation is in no document.
+    if [404, 405].contains(&status) && reason.starts_with("METHOD_") {
+        return true;
+    }
+    let paths = DOCUMENT["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operation = paths.into_iter().find(|operation| operation["operationId"] == method.name).unwrap();
+    let response = &operation["responses"][status.to_string()];
+    let named =
+        response["$ref"].as_str().map(|name| &DOCUMENT["components"]["responses"][name.rsplit('/').next().unwrap()]);
+    let description = named.unwrap_or(response)["description"].as_str();
+    description.is_some_and(|text| text.contains(&format!("`{reason}`")))
 }
 
 /// The reasons of docs/errors.md but those that say why they are not provoked.

@@ -103,6 +103,9 @@ fn what_can_be_called_is_told_as_openapi() {
         assert_eq!((page.status, page.headers["content-security-policy"].is_empty()), (200, false), "{path}");
         assert!(!String::from_utf8(page.body).unwrap().contains("https://"), "{path} fetches nothing from elsewhere");
     }
+    let icon = http1(sandbox.address, "GET /favicon.ico", &[], b"");
+    assert_eq!((icon.status, icon.headers["content-type"].as_str()), (200, "image/svg+xml"));
+    assert!(icon.headers["cache-control"].contains("max-age"), "a browser asks once a day");
 }
 
 fn reason(answer: &Http1) -> String {

@@ -11,6 +11,7 @@ use errand_proto::task::{
     task_service_client::TaskServiceClient, watch_tasks_response::Event,
 };
 use prost::Message;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tonic::{Code, Status, Streaming};
@@ -18,7 +19,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     batch::{create_all, delete_all},
     sandbox::{Person, Sandbox, reason, refused, rounds, with_token},
-    wire::{framed, http1, unweb},
+    wire::{envelopes, framed, http1, unweb},
 };
 
 type Stream = Streaming<WatchTasksResponse>;
@@ -177,6 +178,46 @@ async fn a_watch_over_grpc_web_carries_the_same_events() {
         });
         assert!(matches!(events.last(), Some(Event::Handover(_))));
         let changed: Vec<_> = changed.collect();
+        assert!(titles.starts_with(&changed), "{changed:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_over_connect_carries_the_same_events_in_protobuf_and_in_json() {
+    for is_json in [false, true] {
+        let mut sandbox = Sandbox::start();
+        let ann = sandbox.sign_up_as("ann@example.com").await.unwrap();
+        let cursor = watch_cursor(&ann).await;
+        let titles: Vec<_> = create_all(&ann, 3).await.into_iter().map(|task| task.title).collect();
+        let (address, token) = (sandbox.address, ann.token().to_owned());
+        let (kind, message) = if is_json {
+            ("application/connect+json", json!({"cursor": cursor}).to_string().into_bytes())
+        } else {
+            ("application/connect+proto", WatchTasksRequest { cursor }.encode_to_vec())
+        };
+        let reading = tokio::task::spawn_blocking(move || {
+            let bearer = format!("Bearer {token}");
+            let headers = [("content-type", kind), ("authorization", bearer.as_str())];
+            http1(address, &format!("POST {WATCH}"), &headers, &framed(&message))
+        });
+        // The stream has begun once the log of the server says so.
+        while !sandbox.log().contains("WatchTasks") {
+            tokio::task::yield_now().await;
+        }
+        sandbox.signal("TERM");
+        assert_eq!(sandbox.exit_code(), Some(0));
+        let answer = reading.await.unwrap();
+        assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, kind));
+        let (messages, end) = envelopes(&answer);
+        assert_eq!(end, json!({}), "the end is no error");
+        let events = messages.iter().map(|message| match is_json {
+            true => serde_json::from_slice(message).unwrap(),
+            false => errand_proto::json::from_bytes("errand.task.v1.WatchTasksResponse", message).unwrap(),
+        });
+        let events: Vec<serde_json::Value> = events.collect();
+        assert!(events.last().unwrap()["handover"]["cursor"].is_string());
+        let changed = events.iter().filter_map(|event| event["change"]["after"]["title"].as_str());
+        let changed: Vec<_> = changed.map(str::to_owned).collect();
         assert!(titles.starts_with(&changed), "{changed:?}");
     }
 }

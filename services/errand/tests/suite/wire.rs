@@ -153,6 +153,22 @@ pub(crate) fn unweb(http: Http1, text: bool) -> Web {
     Web { http, messages, trailers }
 }
 
+/// Takes an answer of Connect in envelopes apart: the messages, and what the last one says.
+pub(crate) fn envelopes(answer: &Http1) -> (Vec<Vec<u8>>, serde_json::Value) {
+    let (mut messages, mut rest) = (Vec::new(), answer.body.as_slice());
+    loop {
+        let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
+        let payload = &rest[5..5 + length];
+        if rest[0] == 2 {
+            assert_eq!(rest.len(), 5 + length, "nothing comes after the end");
+            return (messages, serde_json::from_slice(payload).unwrap());
+        }
+        assert_eq!(rest[0], 0);
+        messages.push(payload.to_vec());
+        rest = &rest[5 + length..];
+    }
+}
+
 impl Web {
     /// The gRPC code.
     pub(crate) fn code(&self) -> i32 {

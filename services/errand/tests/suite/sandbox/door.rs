@@ -18,7 +18,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use tonic::Status;
 
-use crate::wire::{Http1, framed, grpc, http1, http2, unweb};
+use crate::wire::{Http1, envelopes, framed, grpc, http1, http2, unweb};
 
 /// A way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,14 +105,20 @@ impl Door {
     /// Whether a call of the method can arrive here.
     pub(crate) fn has(self, method: &Method) -> bool {
         match self {
-            Self::ConnectJson | Self::ConnectProto => !method.server_streaming,
             Self::Rest => !method.http.is_empty(),
-            Self::Grpc | Self::Web | Self::WebText => true,
+            _ => true,
         }
     }
 
-    const fn content_type(self) -> &'static str {
+    /// Whether a refusal of the method is told by the status of HTTP: a stream of Connect has begun well by then.
+    pub(crate) fn tells_by_status(self, method: &Method) -> bool {
+        self == Self::Rest || (Self::PLAIN.contains(&self) && !method.server_streaming)
+    }
+
+    const fn content_type(self, method: &Method) -> &'static str {
         match self {
+            Self::ConnectProto if method.server_streaming => "application/connect+proto",
+            Self::ConnectJson if method.server_streaming => "application/connect+json",
             Self::Grpc => "application/grpc",
             Self::Web => "application/grpc-web+proto",
             Self::WebText => "application/grpc-web-text",
@@ -127,11 +133,11 @@ impl Door {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = number.is_multiple_of(2).then(|| format!("parity-{number}"));
         let mut headers = call.headers.clone();
-        headers.push(("content-type", call.content_type.unwrap_or(self.content_type()).to_owned()));
+        headers.push(("content-type", call.content_type.unwrap_or(self.content_type(call.method)).to_owned()));
         headers.extend(call.token.as_ref().map(|token| ("authorization", format!("Bearer {token}"))));
         headers.extend(name.clone().map(|name| ("x-request-id", name)));
         if self == Self::WebText {
-            headers.push(("accept", self.content_type().to_owned()));
+            headers.push(("accept", self.content_type(call.method).to_owned()));
         }
         let (mut said, named) = match self {
             Self::Grpc => native(address, call, &headers).await,
@@ -259,14 +265,33 @@ fn connect(address: SocketAddr, call: &Call, headers: &[(&'static str, String)],
         Sent::Request(request) if is_json => request.to_string().into_bytes(),
         _ => call.message(),
     };
+    let is_stream = call.method.server_streaming;
+    let body = match &call.sent {
+        Sent::Frames(_) => body,
+        _ if is_stream => framed(&body),
+        _ => body,
+    };
     let answer = http1(address, &call.head("POST", call.path()), &borrowed(headers), &body);
+    let read = |bytes: &[u8]| if is_json { serde_json::from_slice(bytes).unwrap() } else { call.answer(bytes) };
+    if answer.status == 200 && is_stream {
+        let (messages, end) = envelopes(&answer);
+        let (failure, name) = end.get("error").map(|error| failure(&in_grpc(error).unwrap())).unwrap_or_default();
+        let messages = messages.iter().map(|message| read(message)).collect();
+        return (Said { http: answer.status, headers: answer.headers, messages, failure }, name);
+    }
     if answer.status == 200 {
-        let message = if is_json { parsed(&answer) } else { call.answer(&answer.body) };
+        let message = read(&answer.body);
         return whole(answer, message);
     }
     let error = parsed(&answer);
     // What is no method is no Connect either: then it is an error of plain HTTP.
-    let Some(word) = error["code"].as_str() else { return failed(answer, &error) };
+    let status = in_grpc(&error).unwrap_or(error);
+    failed(answer, &status)
+}
+
+/// An error of Connect as a `google.rpc.Status`; nothing for what is none.
+fn in_grpc(error: &Value) -> Option<Value> {
+    let word = error["code"].as_str()?;
     let code = CODES.iter().position(|code| *code == word).unwrap();
     let details = error["details"].as_array().unwrap().iter().map(|detail| {
         let name = detail["type"].as_str().unwrap();
@@ -276,10 +301,7 @@ fn connect(address: SocketAddr, call: &Call, headers: &[(&'static str, String)],
         decoded["@type"] = format!("type.googleapis.com/{name}").into();
         decoded
     });
-    let status = serde_json::json!({
-        "code": code, "message": error["message"], "details": details.collect::<Vec<_>>(),
-    });
-    failed(answer, &status)
+    Some(serde_json::json!({ "code": code, "message": error["message"], "details": details.collect::<Vec<_>>() }))
 }
 
 fn rest(address: SocketAddr, call: &Call, headers: &[(&'static str, String)]) -> (Said, String) {
