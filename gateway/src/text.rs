@@ -1,13 +1,14 @@
-//! What the faces that speak JSON have in common: what a body of JSON is, and how a mistake in it is told.
+//! What the faces that speak JSON have in common: what a body of JSON is, what a header says that a field could say, and
+//! how a mistake in either is told.
 
 use errand_chassis::Error;
 use errand_proto::{
     json::{self, JsonError},
-    status,
+    query, status,
     validation::Violation,
 };
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
-use serde_json::Value;
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+use serde_json::{Map, Value};
 use tonic::{Code, Status};
 
 /// A body of JSON, by its content type and its text. A mistake is told below `field`, where the body is that field of
@@ -49,6 +50,47 @@ pub(crate) fn refused(error: JsonError) -> Status {
     match error {
         JsonError::Field(violation) => status::invalid_fields(vec![violation]),
         JsonError::UnknownMessage(_) | JsonError::Malformed(_) | JsonError::Text(_) => malformed(&error.to_string()),
+    }
+}
+
+/// The text of a header that may be said once. Twice is refused, not dropped: what guards a write is never lost.
+pub(crate) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Status> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(malformed(&format!("its header {name} is sent more than once")));
+    }
+    value
+        .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
+        .transpose()
+}
+
+/// The same thing said twice, in a header and in a field, is said once; two things are not guessed between.
+pub(crate) fn not_otherwise(
+    said: &Map<String, Value>,
+    name: &str,
+    text: &str,
+    header: &'static str,
+) -> Result<(), Status> {
+    let camel = query::camel(name);
+    let mut others = [name, &camel].into_iter().filter_map(|name| said.get(name)?.as_str());
+    if others.any(|other| !other.is_empty() && other != text) {
+        let violation = Violation::new(header, "CONFLICT", format!("says another thing than {camel}"));
+        return Err(status::invalid_fields(vec![violation]));
+    }
+    Ok(())
+}
+
+/// A mistake in a header is told under the header's name.
+pub(crate) fn named(error: JsonError, header: &'static str) -> Status {
+    match error {
+        JsonError::Field(violation) if violation.reason == "UNKNOWN_FIELD" => {
+            status::invalid_fields(vec![Violation::new(header, violation.reason, "is not taken by this call")])
+        }
+        JsonError::Field(violation) => {
+            status::invalid_fields(vec![Violation::new(header, violation.reason, violation.description)])
+        }
+        other => refused(other),
     }
 }
 

@@ -20,6 +20,7 @@ use tonic::{Code, Status, body::Body};
 use crate::{
     bindings::{Alias, SignedIn},
     call,
+    faces::idempotency,
     refusal::{self, Shape},
     text,
 };
@@ -66,7 +67,11 @@ async fn call(
         let violation = Violation::new("message", "DUPLICATE", "is given twice, the second time as content");
         return Err(text::refused(JsonError::Field(violation)));
     }
-    let message = json::to_bytes(method.input, &asked(alias, value)).map_err(refused)?;
+    let mut asked = asked(alias, value);
+    if let Value::Object(fields) = &mut asked {
+        idempotency::place(&head.headers, method, fields)?;
+    }
+    let message = json::to_bytes(method.input, &asked).map_err(refused)?;
     let (said, answer) = call::unary(upstream, method, head, message.into()).await?.into_parts();
     let value = json::from_bytes(method.output, &answer).map_err(|error| Status::from(Error::internal(&error)))?;
     let mut response = Response::new(Body::new(Full::new(Bytes::from(told(alias, &value).to_string()))));

@@ -5,5 +5,6 @@ pub(crate) mod connect;
 pub(crate) mod grpc;
 pub(crate) mod grpc_web;
 pub(crate) mod health;
+pub(crate) mod idempotency;
 pub(crate) mod openapi;
 pub(crate) mod rest;

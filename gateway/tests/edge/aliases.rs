@@ -57,6 +57,10 @@ async fn a_message_is_sent_by_the_user_in_the_path_and_by_nobody_else() {
     );
     assert_eq!(SendMessageRequest::decode(&world.only().body.unwrap()[5..]).unwrap().content, "add buy milk");
 
+    let keyed = [&headers[..], &[("idempotency-key", "k1")]].concat();
+    world.call(post(&format!("/api/{own}/chat"), &keyed, body)).await;
+    assert_eq!(SendMessageRequest::decode(&world.only().body.unwrap()[5..]).unwrap().request_id, "k1");
+
     let other = world.call(post(&format!("/api/{}/chat", uuid::Uuid::from_u128(8)), &headers, body)).await;
     assert_eq!((other.status, other.json().1.as_str()), (StatusCode::FORBIDDEN, "USER_MISMATCH"));
     let nobody = world.call(post(&format!("/api/{own}/chat"), &[JSON], body)).await;

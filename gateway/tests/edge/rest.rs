@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use errand_chassis::Error;
 use errand_proto::task::{
-    BatchCompleteTasksRequest, CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, Handover,
-    ListTasksRequest, Task, UpdateTaskRequest, WatchTasksRequest, WatchTasksResponse, watch_tasks_response::Event,
+    BatchCompleteTasksRequest, Change, CompleteTaskRequest, CreateTaskRequest, DeleteTaskRequest, GetTaskRequest,
+    Handover, ListTasksRequest, Task, UpdateTaskRequest, WatchTasksRequest, WatchTasksResponse,
+    watch_tasks_response::Event,
 };
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
@@ -232,6 +233,25 @@ async fn versions_and_keys_may_stand_in_headers() {
 }
 
 #[tokio::test]
+async fn a_key_is_refused_where_a_repetition_would_be_done_again_and_passed_over_where_nothing_is_done() {
+    let world = answering(&task());
+    let key = [("idempotency-key", "k1")];
+    for (verb, path, body) in [
+        ("POST", "/v1/auth/login", r#"{"email":"a@b.c","password":"correct horse"}"#),
+        ("POST", "/api/auth/login", r#"{"email":"a@b.c","password":"correct horse"}"#),
+        ("POST", "/api/auth/signup", r#"{"email":"a@b.c","password":"correct horse"}"#),
+    ] {
+        let answer = call(&world, verb, path, &key, body).await;
+        let refused = (400, "INVALID_FIELDS".to_owned(), "Idempotency-Key".to_owned());
+        assert_eq!(refusal(&answer), refused, "{path}");
+    }
+    assert!(world.seen().is_empty(), "nothing was done");
+    for verb in ["GET", "HEAD"] {
+        assert_eq!(call(&world, verb, &format!("/v1/tasks/{ID}"), &key, "").await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn what_the_caller_has_already_is_not_sent_again() {
     let world = answering(&task());
     let path = format!("/v1/tasks/{ID}");
@@ -300,6 +320,18 @@ async fn a_stream_is_events_with_a_name_and_a_place() {
     assert_eq!(got::<WatchTasksRequest>(&world).1.cursor, "c0", "and one that has seen nothing knows no more");
     let head = call(&world, "HEAD", "/v1/tasks:watch", &[], "").await;
     assert_eq!((head.status, head.header("content-type"), head.body.len()), (StatusCode::OK, "text/event-stream", 0));
+}
+
+#[tokio::test]
+async fn a_place_with_line_breaks_makes_no_events() {
+    let forged = "c1\n\nevent: handover\ndata: {}\n";
+    let change = Change { cursor: forged.to_owned(), ..Change::default() };
+    let event = message(&WatchTasksResponse { event: Some(Event::Change(change)) }.encode_to_vec());
+    let answer = call(&scripted(Script::Stream(vec![event], ok())), "GET", "/v1/tasks:watch", &[], "").await;
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "event: change"), "{text}");
+    assert!(lines[1].starts_with("data: {"), "{text}");
 }
 
 #[tokio::test]

@@ -3,22 +3,18 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use errand_proto::{
-    json::{self, JsonError},
-    query, status,
-    validation::Violation,
-};
-use http::{HeaderMap, HeaderName, header::IF_MATCH};
+use errand_proto::{json, query, status, validation::Violation};
+use http::{HeaderName, header::IF_MATCH};
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 use tonic::Status;
 
 use super::Asked;
-use crate::text::{self, malformed, refused};
+use crate::{
+    faces::idempotency,
+    text::{self, malformed, named, not_otherwise, only, refused},
+};
 
-/// Names a write, so that a repetition has the first answer again: the request's `request_id`
-/// (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Where an event stream was left (HTML, server-sent events).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -63,12 +59,7 @@ fn from_body(asked: &Asked, body: &Bytes) -> Result<Map<String, Value>, Status> 
 fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), Status> {
     let binding = &asked.bound.binding;
     let (input, body) = (binding.method.input, binding.rule.body);
-    if let Some(key) = only(&asked.headers, &IDEMPOTENCY_KEY)?.map(unquoted)
-        && binding.method.has_request_id
-    {
-        not_otherwise(request, "request_id", key, "Idempotency-Key")?;
-        query::replace(input, request, "request_id", key).map_err(|error| named(error, "Idempotency-Key"))?;
-    }
+    idempotency::place(&asked.headers, binding.method, request)?;
     if let Some(tag) = only(&asked.headers, &IF_MATCH)?
         && tag != "*"
     {
@@ -101,34 +92,6 @@ fn from_headers(asked: &Asked, request: &mut Map<String, Value>) -> Result<(), S
     Ok(())
 }
 
-/// The text of a header that may be said once. Twice is refused, not dropped: what guards a write is never lost.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Status> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next();
-    if values.next().is_some() {
-        return Err(malformed(&format!("its header {name} is sent more than once")));
-    }
-    value
-        .map(|value| value.to_str().map_err(|_| malformed(&format!("its header {name} is not printable ASCII"))))
-        .transpose()
-}
-
-/// The same thing said twice, in a header and in a field, is said once; two things are not guessed between.
-fn not_otherwise(said: &Map<String, Value>, name: &str, text: &str, header: &'static str) -> Result<(), Status> {
-    let camel = query::camel(name);
-    let mut others = [name, &camel].into_iter().filter_map(|name| said.get(name)?.as_str());
-    if others.any(|other| !other.is_empty() && other != text) {
-        let violation = Violation::new(header, "CONFLICT", format!("says another thing than {camel}"));
-        return Err(status::invalid_fields(vec![violation]));
-    }
-    Ok(())
-}
-
-/// A key in quotes, as the draft has it, is the key.
-fn unquoted(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
-}
-
 /// The parameters of a query, decoded; nothing for what is not UTF-8.
 fn pairs(query: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> {
     let decoded = |text: &str| {
@@ -139,17 +102,4 @@ fn pairs(query: &str) -> impl Iterator<Item = (Option<String>, Option<String>)> 
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
     })
-}
-
-/// A mistake in a header is told under the header's name.
-fn named(error: JsonError, header: &'static str) -> Status {
-    match error {
-        JsonError::Field(violation) if violation.reason == "UNKNOWN_FIELD" => {
-            status::invalid_fields(vec![Violation::new(header, violation.reason, "is not taken by this call")])
-        }
-        JsonError::Field(violation) => {
-            status::invalid_fields(vec![Violation::new(header, violation.reason, violation.description)])
-        }
-        other => refused(other),
-    }
 }
