@@ -4,6 +4,7 @@
 //! Comments, limits and paths are the contracts' own. Nothing is fetched from elsewhere.
 
 mod operation;
+mod reasons;
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -20,6 +21,7 @@ use serde_json::{Map, Value, json};
 use tonic::body::Body;
 
 use operation::{operation, tag, template};
+use reasons::Reason;
 
 const HERE: &str = "#/components/schemas/";
 
@@ -41,24 +43,40 @@ const REFUSALS: [(&str, &str); 12] = [
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| document().to_string());
 
-/// The file that answers at this path: its type, and its text.
-pub(crate) fn file(path: &str) -> Option<(&'static str, &'static str)> {
+/// A file that is compiled in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct File {
+    content_type: &'static str,
+    text: &'static str,
+    /// How long a copy may be used.
+    kept: &'static str,
+}
+
+/// The file that answers at this path.
+pub(crate) fn file(path: &str) -> Option<File> {
+    // Another version of the program has another text.
+    let of = |content_type, text| Some(File { content_type, text, kept: "no-cache" });
     match path {
-        "/openapi.json" => Some(("application/json", DOCUMENT.as_str())),
-        "/docs" => Some(("text/html; charset=utf-8", include_str!("page.html"))),
-        "/docs/page.css" => Some(("text/css; charset=utf-8", include_str!("page.css"))),
-        "/docs/page.js" => Some(("text/javascript; charset=utf-8", include_str!("page.js"))),
+        "/openapi.json" => of("application/json", DOCUMENT.as_str()),
+        "/docs" => of("text/html; charset=utf-8", include_str!("page.html")),
+        "/docs/page.css" => of("text/css; charset=utf-8", include_str!("page.css")),
+        "/docs/page.js" => of("text/javascript; charset=utf-8", include_str!("page.js")),
+        // What a browser asks for unasked, at every address that somebody looks at.
+        "/favicon.ico" => {
+            of("image/svg+xml", include_str!("icon.svg")).map(|icon| File { kept: "public, max-age=86400", ..icon })
+        }
         _ => None,
     }
 }
 
 /// The answer to GET or HEAD for a file.
-pub(crate) fn answer((content_type, text): (&'static str, &'static str), is_head: bool) -> Response<Body> {
+pub(crate) fn answer(file: File, is_head: bool) -> Response<Body> {
+    let File { content_type, text, kept } = file;
     let mut response = Response::new(if is_head { Body::empty() } else { Body::new(Full::from(text)) });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"));
     response
@@ -74,8 +92,10 @@ pub fn document() -> Value {
             path[rule.verb.to_ascii_lowercase()] = operation(method, rule, place);
         }
     }
-    let responses =
-        REFUSALS.iter().map(|(status, description)| (format!("Refused{status}"), refused(status, description)));
+    let general = |status: &str| reasons::of_all().filter(|reason| reason.is_told_as(status)).collect::<Vec<_>>();
+    let responses = REFUSALS
+        .iter()
+        .map(|(status, description)| (format!("Refused{status}"), refused(status, description, &general(status))));
     let responses = Map::from_iter(responses);
     let offered = METHODS.iter().filter(|method| !method.http.is_empty());
     let mut schemas = schema::schemas(offered.flat_map(|method| [method.input, method.output]), HERE);
@@ -129,22 +149,40 @@ fn spoken_of(schemas: &Map<String, Value>, text: &str) -> BTreeSet<String> {
     names
 }
 
-fn refused(status: &str, description: &str) -> Value {
+/// A refusal, for these reasons.
+fn refused(status: &str, description: &str, reasons: &[&Reason]) -> Value {
     let text = |description: &str| json!({ "schema": { "type": "string" }, "description": description });
-    let headers = match status {
+    let mut headers = match status {
         "401" => json!({ "WWW-Authenticate": text("`Bearer`") }),
-        "405" => json!({ "Allow": text("The verbs that the path takes") }),
         "429" | "503" => json!({ "Retry-After": text("After how many seconds to try again") }),
         _ => json!({}),
+    };
+    if let Some(headers) = headers.as_object_mut().filter(|_| status != "401") {
+        headers.extend(rate_headers());
+    }
+    let examples = reasons.iter().map(|reason| (reason.name.to_owned(), reason.example()));
+    let description = match reasons {
+        [] => description.to_owned(),
+        reasons => format!("{description}.\n{}", reasons::list(reasons.iter().copied())),
     };
     json!({
         "description": description,
         "headers": headers,
         "content": {
-            "application/json": { "schema": { "$ref": format!("{HERE}Status") } },
+            "application/json": { "schema": { "$ref": format!("{HERE}Status") }, "examples": Map::from_iter(examples) },
             "application/problem+json": { "schema": { "$ref": format!("{HERE}Problem") } },
         },
     })
+}
+
+/// What an answer says about the limit that is nearest, where there is one.
+fn rate_headers() -> Map<String, Value> {
+    let number = |description: &str| json!({ "schema": { "type": "integer" }, "description": description });
+    Map::from_iter([
+        ("x-ratelimit-limit".to_owned(), number("How many calls of this class may come at once")),
+        ("x-ratelimit-remaining".to_owned(), number("How many of them are left")),
+        ("x-ratelimit-reset".to_owned(), number("After how many seconds all of them are there again")),
+    ])
 }
 
 /// What an error looks like.

@@ -7,7 +7,7 @@ use errand_proto::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{HERE, REFUSALS};
+use super::{HERE, REFUSALS, rate_headers, reasons, refused};
 
 /// The path of a rule; a field of a field is one word, so that two rules of one path are told as one.
 pub(super) fn template(rule: &HttpRule) -> String {
@@ -106,6 +106,7 @@ fn responses(method: &Method, rule: &HttpRule) -> Value {
             json!({
                 "description": "Server-sent events: each has the name of its case, its data is one message, its id the \
                     place to go on from. An event `error` carries a Status and is the last.",
+                "headers": said_of_every_answer(method),
                 "content": { "text/event-stream": { "schema": event(method) } },
             }),
         );
@@ -113,7 +114,7 @@ fn responses(method: &Method, rule: &HttpRule) -> Value {
         let makes = makes(method, rule);
         let (status, description) = if makes { ("201", "Made; `Location` says where") } else { ("200", "Done") };
         let content = json!({ "application/json": { "schema": schema::refer(method.output, HERE) } });
-        let mut headers = Map::new();
+        let mut headers = said_of_every_answer(method);
         if query::has(method.output, "etag") {
             let schema = json!({ "type": "string", "examples": ["\"1f\""] });
             headers.insert("ETag".to_owned(), json!({ "schema": schema, "description": "The version" }));
@@ -142,10 +143,30 @@ fn responses(method: &Method, rule: &HttpRule) -> Value {
         "413" | "415" => !rule.body.is_empty(),
         _ => true,
     };
-    for (status, _) in REFUSALS.iter().filter(|(status, _)| applies(status)) {
-        responses.insert((*status).to_owned(), json!({ "$ref": format!("#/components/responses/Refused{status}") }));
+    for (status, description) in REFUSALS.iter().filter(|(status, _)| applies(status)) {
+        let own: Vec<_> = reasons::of(method).filter(|reason| reason.is_told_as(status)).collect();
+        let response = if own.is_empty() {
+            json!({ "$ref": format!("#/components/responses/Refused{status}") })
+        } else {
+            let general = reasons::of_all().filter(|reason| reason.is_told_as(status));
+            let general = general.filter(|reason| own.iter().all(|one| one.name != reason.name));
+            let all: Vec<_> = own.iter().copied().chain(general).collect();
+            refused(status, description, &all)
+        };
+        responses.insert((*status).to_owned(), response);
     }
     Value::Object(responses)
+}
+
+/// The headers that any answer may have.
+fn said_of_every_answer(method: &Method) -> Map<String, Value> {
+    let mut headers = rate_headers();
+    if method.has_request_id {
+        let schema = json!({ "type": "string", "const": "true" });
+        let description = "The `requestId` was answered before, to the caller or to a gateway that asked again, and this is that answer";
+        headers.insert("idempotent-replayed".to_owned(), json!({ "schema": schema, "description": description }));
+    }
+    headers
 }
 
 /// One server-sent event of a stream, as OpenAPI 3.1 has no word for the stream itself.
