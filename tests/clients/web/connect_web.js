@@ -1,19 +1,26 @@
-// Connect's gRPC-Web client, `@connectrpc/connect-web`, as the story needs a client.
+// Connect's client for web pages, `@connectrpc/connect-web`, as the story needs a client: over gRPC-Web, and over Connect's
+// own protocol in JSON, which is what it speaks unless it is told otherwise, and in protobuf.
 
 import { createFileRegistry, fromBinary, fromJson, toJson } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import { Refusal } from "./refusal.js";
+
+const TRANSPORTS = {
+  "gRPC-Web": (baseUrl) => createGrpcWebTransport({ baseUrl }),
+  JSON: (baseUrl, registry) => createConnectTransport({ baseUrl, jsonOptions: { registry } }),
+  protobuf: (baseUrl) => createConnectTransport({ baseUrl, useBinaryFormat: true }),
+};
 
 export class ConnectWeb {
   /** Whether a stream's messages arrive while it runs. */
   live = true;
 
   /** `contracts` is a serialized descriptor set. */
-  constructor(baseUrl, contracts) {
+  constructor(baseUrl, contracts, transport = "gRPC-Web") {
     this.registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, contracts));
-    this.transport = createGrpcWebTransport({ baseUrl });
+    this.transport = TRANSPORTS[transport](baseUrl, this.registry);
   }
 
   /** Whether the contract has this `package.Service/Method`. */

@@ -21,6 +21,12 @@ test("connect-web in Node", async (t) => {
   await tell(t, story(new ConnectWeb(server.address, await contracts())));
 });
 
+for (const format of ["JSON", "protobuf"]) {
+  test(`connect-web over Connect in ${format} in Node`, async (t) => {
+    await tell(t, story(new ConnectWeb(server.address, await contracts(), format)));
+  });
+}
+
 for (const format of ["text", "binary"]) {
   test(`grpc-web in ${format} format in Node`, async (t) => {
     await tell(t, story(new GrpcWeb(server.address, await contracts(), format)));

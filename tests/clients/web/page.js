@@ -10,6 +10,8 @@ const contracts = new Uint8Array(await fetched.arrayBuffer());
 
 const clients = {
   "connect-web": (server) => new ConnectWeb(server, contracts),
+  "connect-web over Connect in JSON": (server) => new ConnectWeb(server, contracts, "JSON"),
+  "connect-web over Connect in protobuf": (server) => new ConnectWeb(server, contracts, "protobuf"),
   "grpc-web in text format": (server) => new GrpcWeb(server, contracts, "text"),
   "grpc-web in binary format": (server) => new GrpcWeb(server, contracts, "binary"),
   "REST with server-sent events": (server) => new Rest(server, contracts),

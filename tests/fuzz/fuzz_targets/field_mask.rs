@@ -78,7 +78,9 @@ fuzz_target!(|update: Update| {
         let Some(said) = in_json(&request) else { return };
         request = said;
     }
-    let named = paths.unwrap_or_default();
+    // A path may be spelled as JSON spells it, in protobuf too.
+    let spelled = |path: String| if path == "dueTime" { "due_time".to_owned() } else { path };
+    let named: Vec<_> = paths.unwrap_or_default().into_iter().map(spelled).collect();
     let is_good = named.len() <= 32 && named.iter().all(|path| FIELDS.contains(&path.as_str()));
     let has =
         |name: &str| if named.is_empty() { has_value(&task, name) } else { named.iter().any(|path| path == name) };

@@ -26,7 +26,7 @@ use reasons::Reason;
 const HERE: &str = "#/components/schemas/";
 
 /// What may go wrong before a call reaches its service, or in any of them.
-const REFUSALS: [(&str, &str); 12] = [
+const REFUSALS: [(&str, &str); 14] = [
     ("400", "The request is not valid, or what it asks for can not be done now"),
     ("401", "There is no access token, or it is not valid any more"),
     ("403", "The access token does not allow this"),
@@ -36,6 +36,8 @@ const REFUSALS: [(&str, &str); 12] = [
     ("413", "The request is larger than 4 MiB"),
     ("415", "The body is not JSON"),
     ("429", "Too much at once; `Retry-After` says when to try again"),
+    ("431", "The headers are larger than 16 KiB"),
+    ("501", "It is asked for in a way that is not offered"),
     ("503", "It can not be done right now; try again"),
     ("504", "It took longer than allowed; a write may have happened"),
     ("507", "There is no room left to write"),

@@ -64,9 +64,10 @@ pub(super) fn of(method: &Method) -> impl Iterator<Item = &'static Reason> {
     REASONS.iter().filter(move |reason| words.contains(reason.name))
 }
 
-/// The reasons that any method may have: those that no comment names, and what any request with fields can break.
+/// The reasons that any method may have: those that no comment names, and those that some name although all have them.
 pub(super) fn of_all() -> impl Iterator<Item = &'static Reason> {
-    REASONS.iter().filter(|reason| !OWNED.contains(reason.name) || reason.name == "INVALID_FIELDS")
+    const OF_ALL: [&str; 2] = ["INVALID_FIELDS", "SCOPE_MISSING"];
+    REASONS.iter().filter(|reason| !OWNED.contains(reason.name) || OF_ALL.contains(&reason.name))
 }
 
 /// Some reasons as a list for people.
