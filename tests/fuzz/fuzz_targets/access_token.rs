@@ -132,7 +132,8 @@ fn timed(issued: i64, lifetime: i64, not_before: Option<i64>, later: i32, change
 fn is_timely(issued: i64, expires: i64, not_before: Option<i64>) -> bool {
     let now = SIGNER.clock.now().as_second();
     let begins = not_before.unwrap_or(issued).max(issued);
-    let are_times = [issued, expires, begins].into_iter().all(|time| Timestamp::from_second(time).is_ok());
+    let are_times =
+        [issued, expires, not_before.unwrap_or(issued)].into_iter().all(|time| Timestamp::from_second(time).is_ok());
     let leeway = LEEWAY.as_secs();
     are_times && issued >= 0 && begins <= expires && now <= expires + leeway && begins <= now + leeway
 }

@@ -131,8 +131,9 @@ fn has_value(task: &Task, name: &str) -> bool {
 /// The same request by way of JSON, where a mask is one text; nothing where JSON can not say it.
 fn in_json(request: &UpdateTaskRequest) -> Option<UpdateTaskRequest> {
     const NAME: &str = "errand.task.v1.UpdateTaskRequest";
+    let is_name = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
     let mut paths = request.update_mask.iter().flat_map(|mask| &mask.paths);
-    if paths.any(|path| path.is_empty() || path.contains(',')) {
+    if !paths.all(|path| path.split('_').all(is_name)) {
         return None;
     }
     let value = json::from_bytes(NAME, &request.encode_to_vec()).ok()?;

@@ -27,7 +27,7 @@ fuzz_target!(init: edge::start(), |data: &[u8]| {
             .body(edge::body(&pieces(body, size)))
             .expect("a request")
     };
-    let (answer, seen) = memory::within((128 << 10) + 16 * body.len(), || edge::call(edge::Script::Echo, request(size)));
+    let (answer, seen) = memory::within((256 << 10) + 16 * body.len(), || edge::call(edge::Script::Echo, request(size)));
     assert_eq!(answer.status, 200);
     assert!(!answer.blames_itself(), "{answer:?}");
     match expected(body, text_in) {

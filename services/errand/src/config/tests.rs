@@ -243,3 +243,13 @@ fn rates_are_changed_class_by_class_and_shown_whole() {
     }
     assert_eq!(home().with("ERRAND_REPLICAS", "0").faults().len(), 1);
 }
+
+#[test]
+fn without_a_home_there_is_no_data_folder_to_show() {
+    let config = Fake::default().load(&[]).unwrap();
+    let shown = |config: &Config| {
+        config.effective.iter().find(|effective| effective.key == ("data", "dir")).unwrap().value.clone()
+    };
+    assert_eq!(shown(&config), None, "an empty one could not be read again");
+    assert!(shown(&home().load(&[]).unwrap()).is_some());
+}
