@@ -28,15 +28,19 @@ _number = itertools.count(1)
 
 
 class Refused(Exception):
-    """An answer that is an error, by its code and its reason; no reason when no server said it."""
+    """An answer that is an error, by its code and its reason; no reason when no server said it. And the seconds to wait, if
+    it says so."""
 
     def __init__(self, error):
-        self.code, self.reason, self.said = error.code(), None, error.details()
+        self.code, self.reason, self.said, self.wait = error.code(), None, error.details(), None
         status = rpc_status.from_call(error)
         for packed in status.details if status else []:
             info = error_details_pb2.ErrorInfo()
             if packed.Unpack(info):
                 self.reason = info.reason
+            retry = error_details_pb2.RetryInfo()
+            if packed.Unpack(retry):
+                self.wait = retry.retry_delay.ToTimedelta().total_seconds()
         super().__init__(f"{self.code.name} {self.reason}: {self.said}")
 
 

@@ -259,7 +259,7 @@ struct Settings {
     /// Connections at a time [default: 10000]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_connections: Option<String>,
-    /// Connections of one network address at the gateway, 0 for any number [default: 1000]
+    /// Connections of one network address at the gateway [default: 1000]
     #[arg(long, global = true, value_name = "NUMBER")]
     max_connections_per_address: Option<String>,
     /// Concurrent calls of one connection [default: 100 at the gateway, 10000 between roles]

@@ -92,8 +92,8 @@ pub(crate) struct Limits {
     /// `ERRAND_MAX_CONNECTIONS`, default 10000, and no more than the file descriptors of the process allow.
     /// Further ones are closed at once.
     pub(crate) max_connections: u32,
-    /// `ERRAND_MAX_CONNECTIONS_PER_ADDRESS`, default 1000, 0 for any number. Those of one network address at the
-    /// gateway; the proxies that are trusted, and without any this machine, may have as many as there are.
+    /// `ERRAND_MAX_CONNECTIONS_PER_ADDRESS`, default 1000. Those of one network address at the gateway; the
+    /// proxies that are trusted, and without any this machine, may have as many as there are.
     max_connections_per_address: u32,
     /// `ERRAND_MAX_STREAMS`, default 100 at the gateway and 10000 between roles. Concurrent calls of one connection.
     pub(crate) max_streams: Option<u32>,
@@ -309,8 +309,7 @@ impl Limits {
     pub(crate) fn connections(&self, roles: &[Role], server: &Server) -> Connections {
         let faces_clients = roles.contains(&Role::Gateway);
         let mut limits = if faces_clients { Connections::of_clients() } else { Connections::between_roles() };
-        limits.of_an_address =
-            Some(self.max_connections_per_address as usize).filter(|most| faces_clients && *most > 0);
+        limits.of_an_address = faces_clients.then_some(self.max_connections_per_address as usize);
         limits.exempt = server.trusted_by_role().into();
         limits.connections = self.max_connections as usize;
         limits.streams = self.max_streams.unwrap_or(limits.streams);

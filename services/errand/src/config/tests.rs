@@ -213,8 +213,8 @@ fn each_role_has_a_port_of_its_own_and_a_listener_of_its_kind() {
     let (gateway, task) = (limits(&bare, Role::Gateway), limits(&bare, Role::Task));
     assert_eq!((gateway, task), ((100, 5 * 60, Some(1000)), (10_000, 30 * 60, None)));
     let told = home().with("ERRAND_CONNECTION_AGE", "5s").with("ERRAND_MAX_STREAMS", "7");
-    let told = told.with("ERRAND_MAX_CONNECTIONS_PER_ADDRESS", "0").load(&[]).unwrap();
-    assert_eq!((limits(&told, Role::Gateway), limits(&told, Role::Task)), ((7, 5, None), (7, 5, None)));
+    let told = told.with("ERRAND_MAX_CONNECTIONS_PER_ADDRESS", "9").load(&[]).unwrap();
+    assert_eq!((limits(&told, Role::Gateway), limits(&told, Role::Task)), ((7, 5, Some(9)), (7, 5, None)));
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use errand_proto::auth::{GetMeRequest, LogInRequest};
+use errand_proto::{
+    auth::{GetMeRequest, LogInRequest},
+    task::ListTasksRequest,
+};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
@@ -90,6 +93,12 @@ async fn r_117_while_task_is_down_a_message_is_kept_and_the_conversation_goes_on
     let again = ann.chat().send_message(ann.request(request)).await.unwrap().into_inner();
     assert_eq!(again.conversation_id, first.conversation_id);
     ann.say(&first.conversation_id, "add buy eggs").await;
+    // The gateway looks for them once a second.
+    while let Err(status) = ann.tasks().list_tasks(ann.request(ListTasksRequest::default())).await {
+        let said = refusal(Err::<(), _>(status));
+        assert_eq!(said.code, Code::Unavailable, "{said:?}");
+        tokio::time::sleep(said.retry_after.unwrap()).await;
+    }
     let titles = ann.titles().await;
     assert!(titles.starts_with(&["buy milk".to_owned()]) && titles.ends_with(&["buy eggs".to_owned()]), "{titles:?}");
 }

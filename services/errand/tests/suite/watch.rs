@@ -138,6 +138,14 @@ async fn r_114_on_term_a_watch_ends_with_a_handover_and_goes_on_in_the_next_proc
     assert!(next(&mut stream).await.after.unwrap().delete_time.is_some());
 }
 
+/// Waits until the service says in its log that it has begun to answer a watch.
+async fn until_watched(sandbox: &Sandbox) {
+    let is_answer = |line: &str| line.contains("answered") && line.contains("WatchTasks");
+    while !sandbox.log().lines().any(is_answer) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_over_grpc_web_carries_the_same_events() {
     for text in [false, true] {
@@ -159,12 +167,8 @@ async fn a_watch_over_grpc_web_carries_the_same_events() {
             let headers = [("content-type", kind), ("accept", kind), ("authorization", bearer.as_str())];
             unweb(http1(address, &format!("POST {WATCH}"), &headers, &body), text)
         });
-        // The stream has begun once the log of the server says so.
-        while !sandbox.log().contains("WatchTasks") {
-            tokio::task::yield_now().await;
-        }
-        sandbox.signal("TERM");
-        assert_eq!(sandbox.exit_code(), Some(0));
+        until_watched(&sandbox).await;
+        assert_eq!(sandbox.stop(), Some(0));
         let web = reading.await.unwrap();
         assert_eq!(web.code(), 0);
         let events: Vec<_> = web
@@ -200,12 +204,8 @@ async fn a_watch_over_connect_carries_the_same_events_in_protobuf_and_in_json() 
             let headers = [("content-type", kind), ("authorization", bearer.as_str())];
             http1(address, &format!("POST {WATCH}"), &headers, &framed(&message))
         });
-        // The stream has begun once the log of the server says so.
-        while !sandbox.log().contains("WatchTasks") {
-            tokio::task::yield_now().await;
-        }
-        sandbox.signal("TERM");
-        assert_eq!(sandbox.exit_code(), Some(0));
+        until_watched(&sandbox).await;
+        assert_eq!(sandbox.stop(), Some(0));
         let answer = reading.await.unwrap();
         assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, kind));
         let (messages, end) = envelopes(&answer);

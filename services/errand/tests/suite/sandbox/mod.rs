@@ -86,6 +86,16 @@ impl Sandbox {
         codes.into_iter().find(|code| *code != Some(0)).unwrap_or(Some(0))
     }
 
+    /// Ends one process after the other, the edge last, so that it can tell its clients what the others say at their end;
+    /// the first code that is no success, if there is one.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        let codes = self.processes.iter_mut().map(|process| {
+            process.signal("TERM");
+            process.wait()
+        });
+        codes.fold(Some(0), |first, code| if first == Some(0) { code } else { first })
+    }
+
     /// The memory that the largest process has resident, in KiB.
     pub(crate) fn resident(&self) -> u64 {
         let resident = self.processes.iter().map(|process| {
