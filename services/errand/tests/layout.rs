@@ -80,6 +80,17 @@ fn every_member_of_the_workspace_has_a_floor() {
     assert_eq!(members, known);
 }
 
+#[test]
+fn the_image_is_built_from_every_member_of_the_workspace() {
+    let sent = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    let sent: Vec<&str> = sent.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let workspace = manifest("Cargo.toml");
+    for member in workspace["workspace"]["members"].as_array().unwrap() {
+        let member = Path::new(member.as_str().unwrap());
+        assert!(sent.iter().any(|part| member.starts_with(part)), "{} is not sent to docker", member.display());
+    }
+}
+
 // === rooms ===
 
 /// The room that a path inside a crate leads to: the longest that the table knows.
