@@ -89,11 +89,12 @@ impl Sandbox {
     /// Ends one process after the other, the edge last, so that it can tell its clients what the others say at their end;
     /// the first code that is no success, if there is one.
     pub(crate) fn stop(&mut self) -> Option<i32> {
-        let codes = self.processes.iter_mut().map(|process| {
+        let ends = self.processes.iter_mut().map(|process| {
             process.signal("TERM");
             process.wait()
         });
-        codes.fold(Some(0), |first, code| if first == Some(0) { code } else { first })
+        let codes: Vec<_> = ends.collect();
+        codes.into_iter().find(|code| *code != Some(0)).unwrap_or(Some(0))
     }
 
     /// The memory that the largest process has resident, in KiB.
