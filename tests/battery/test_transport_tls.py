@@ -136,9 +136,9 @@ def test_r_096_plain_bytes_on_a_port_with_tls_are_closed(secured):
 def test_r_087_a_flood_within_tls_ends_like_one_without(secured, papers):
     server = secured()
     raw = Raw(server.address, tls=trusting(papers["ca"]))
-    thread = flood(raw, frames.PingFrame(0, opaque_data=b"12345678"), 50_000 if FULL else 5_000)
+    # Python's TLS crashes when one thread reads while another writes, so what is answered is read afterwards.
+    flood(raw, frames.PingFrame(0, opaque_data=b"12345678"), 50_000 if FULL else 5_000).join()
     goaway, seen = raw.end()
-    thread.join()
     assert goaway is not None and goaway.error_code == ENHANCE_YOUR_CALM
     assert sum(isinstance(one, frames.PingFrame) for one in seen) <= 1_000
 
