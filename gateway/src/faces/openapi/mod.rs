@@ -195,6 +195,7 @@ fn ours() -> Map<String, Value> {
         "properties": {
             "@type": { "type": "string", "examples": ["type.googleapis.com/google.rpc.ErrorInfo"] },
             "reason": { "type": "string", "description": "Stable, UPPER_SNAKE.", "examples": ["TASK_NOT_FOUND"] },
+            "domain": { "type": "string", "description": "Whose word the reason is.", "examples": ["errand"] },
         },
     });
     let details = json!({ "type": "array", "items": { "$ref": format!("{HERE}ErrorDetail") } });
