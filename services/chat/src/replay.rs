@@ -18,7 +18,7 @@ use crate::{
         turn::{MOST_CALLS, MOST_ROUNDS},
         undo::{self, UNDO},
     },
-    model::{Entry, Failure, Model, Step, Transcript},
+    model::{Entry, Failure, Model, Step, Transcript, fallback},
 };
 
 /// How much of what was said before a model reads: as in a turn.
@@ -100,7 +100,8 @@ pub async fn replay(
         }
         // Ids of our own: a model's may be missing, or come twice.
         for (number, call) in (wanted.len()..).zip(&mut calls) {
-            call.id = format!("{}replay-{number}", if call.id.starts_with("reserve-") { "reserve-" } else { "" });
+            let mark = if call.id.starts_with(fallback::MARK) { fallback::MARK } else { "" };
+            call.id = format!("{mark}replay-{number}");
         }
         transcript.entries.extend(calls.iter().cloned().map(Entry::Call));
         let outcomes: Vec<_> = calls.iter().map(|call| results.of_call(call)).collect();

@@ -9,7 +9,7 @@ use super::{Answer, Entry, Failure, Model, Saying, Step, Transcript};
 use crate::domain::usage;
 
 /// What the ids of the second's calls begin with, by which a turn is known to be its own.
-const MARK: &str = "reserve-";
+pub(crate) const MARK: &str = "reserve-";
 
 /// Two models.
 #[derive(Debug, Clone)]
