@@ -61,6 +61,8 @@ pub(super) struct Pool {
     links: [Links; 2],
     /// Since when there is no connection at all.
     lost: Mutex<Option<Instant>>,
+    /// Whether making one has failed since then, or nobody knows where.
+    is_away: AtomicBool,
     waiting: Semaphore,
     /// Asks for names to be looked up again.
     astray: Notify,
@@ -94,6 +96,7 @@ impl Pool {
             sites: RwLock::new(Arc::from([])),
             links: [Links::new(), Links::new()],
             lost: Mutex::new(Some(Instant::now())),
+            is_away: AtomicBool::new(false),
             waiting: Semaphore::new(WAITING),
             astray: Notify::new(),
         });
@@ -102,8 +105,13 @@ impl Pool {
     }
 
     /// A connection for a call, if possible to another place than `not`. Waits where that makes sense;
-    /// who calls says for how long.
-    pub(super) async fn take(self: &Arc<Self>, kind: Kind, not: Option<&Arc<Site>>) -> Result<Load, NoLink> {
+    /// who calls says for how long, and by when it is to be told that the peer is away.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        kind: Kind,
+        not: Option<&Arc<Site>>,
+        by: Instant,
+    ) -> Result<Load, NoLink> {
         if let Some(load) = self.pick(kind, not) {
             return Ok(load);
         }
@@ -122,11 +130,14 @@ impl Pool {
                 // All are full: others will end, or a further connection is being made.
                 None => (began + self.patience, NoLink::Crowded),
             };
-            if Instant::now() >= until {
+            let now = Instant::now();
+            // Who can not wait that long hears the reason, and not only that the time is over.
+            let is_in_vain = then == NoLink::Unreachable && self.is_away.load(Ordering::Relaxed);
+            if now >= until || (now >= by && is_in_vain) {
                 return Err(then);
             }
             // Late is only looked at again.
-            _ = timeout_at(until, freed).await;
+            _ = timeout_at(if now < by { until.min(by) } else { until }, freed).await;
         }
     }
 
@@ -186,6 +197,7 @@ impl Pool {
         if kind == Kind::Unary {
             link.tally.site.up.fetch_add(1, Ordering::Relaxed);
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.is_away.store(false, Ordering::Relaxed);
             // Streams wait for a place to be up.
             self.links(Kind::Streams).freed.notify_waiters();
         }
@@ -213,6 +225,9 @@ impl Pool {
                 sites.entry(place).or_insert_with(|| self.site(found));
             }
             *self.sites.write().unwrap_or_else(PoisonError::into_inner) = sites.values().cloned().collect();
+            if sites.is_empty() {
+                self.is_away.store(true, Ordering::Relaxed);
+            }
             if !finder.may_change() {
                 return std::future::pending().await;
             }
@@ -277,6 +292,9 @@ impl Pool {
 
     /// Says once that a place can not be reached, until it could.
     fn failed(&self, site: &Site, error: &DialError, tells: bool) {
+        if self.since_lost().is_some() {
+            self.is_away.store(true, Ordering::Relaxed);
+        }
         let place = &site.found.place;
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
         let error = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");

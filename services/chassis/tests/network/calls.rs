@@ -38,6 +38,25 @@ async fn a_peer_that_is_not_there_is_unavailable_and_says_when_to_try_again() {
 }
 
 #[tokio::test]
+async fn r_117_who_waits_less_than_a_peer_is_waited_for_is_told_that_it_is_away_and_nothing_was_sent() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let patient = Settings { patience: Duration::from_secs(60), ..settings() };
+    let upstream = connect(free.to_string().parse().unwrap(), None, patient);
+    for path in [READ, WRITE, WATCH] {
+        let outcome = ask(&upstream, within(request(path), "800m")).await;
+        assert_eq!((outcome.code, outcome.reason.as_str()), (Code::Unavailable, "UNAVAILABLE"), "{path}");
+        assert!(outcome.retries && outcome.names_call);
+    }
+    // What was sent is another matter: it is not known what came of it.
+    let script = Script::default();
+    let peer = Peer::start(&script);
+    let upstream = remote(&[&peer]);
+    script.close();
+    let outcome = ask(&upstream, within(request(WRITE), "800m")).await;
+    assert_eq!((outcome.code, outcome.reason.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+}
+
+#[tokio::test]
 async fn r_115_a_call_waits_for_a_peer_that_is_about_to_come() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let upstream = connect(free.to_string().parse().unwrap(), None, settings());

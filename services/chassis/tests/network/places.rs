@@ -15,7 +15,7 @@ use errand_chassis::{
 };
 use tonic::Code;
 
-use crate::world::{Peer, READ, Script, WATCH, ask, remote, request, send, settings};
+use crate::world::{Peer, READ, Script, WATCH, ask, remote, request, send, settings, within};
 
 /// A name service that says what a test says.
 #[derive(Debug, Default)]
@@ -94,6 +94,14 @@ async fn a_name_that_is_not_known_yet_is_asked_for_until_it_is() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), found).await.expect("not in time");
+}
+
+#[tokio::test]
+async fn r_117_a_peer_whose_name_nobody_knows_is_away() {
+    let patient = Settings { patience: Duration::from_secs(60), resolver: Arc::new(Names::default()), ..settings() };
+    let upstream = connect("task.test:50052".parse().unwrap(), None, patient);
+    let outcome = ask(&upstream, within(request(READ), "800m")).await;
+    assert_eq!((outcome.code, outcome.reason.as_str()), (Code::Unavailable, "UNAVAILABLE"));
 }
 
 #[tokio::test]

@@ -103,6 +103,23 @@ async fn r_117_while_task_is_down_a_message_is_kept_and_the_conversation_goes_on
     assert!(titles.starts_with(&["buy milk".to_owned()]) && titles.ends_with(&["buy eggs".to_owned()]), "{titles:?}");
 }
 
+#[tokio::test]
+async fn r_117_who_waits_four_seconds_while_task_is_down_is_told_that_it_is_away() {
+    let mut sandbox = Sandbox::start();
+    let ann = sandbox.sign_up().await;
+    let first = ann.say("", "add buy milk").await;
+    sandbox.places(Role::Task).into_iter().for_each(|place| sandbox.kill_one(place));
+    let mut request = ann.request(errand_proto::chat::SendMessageRequest {
+        conversation_id: first.conversation_id,
+        content: "add buy bread".to_owned(),
+        ..Default::default()
+    });
+    request.set_timeout(Duration::from_secs(4));
+    let answer = ann.chat().send_message(request).await.unwrap().into_inner();
+    let came: Vec<&str> = answer.tool_calls.iter().map(|call| call.error.as_str()).collect();
+    assert_eq!(came, ["UNAVAILABLE"], "{answer:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r_117_a_task_that_hangs_or_resets_in_the_middle_of_a_turn_loses_no_message_and_does_nothing_twice() {
     let mut sandbox = Sandbox::start();
