@@ -13,21 +13,14 @@ use uuid::Uuid;
 use crate::{
     domain::{
         approval,
+        conversation::{EXCHANGES, WITH_CALLS},
         policy::named_turn,
-        tool::{ToolCall, ToolFailure, ToolResult},
+        tool::{APPROVAL_REQUIRED, ToolCall, ToolFailure, ToolResult},
         turn::{MOST_CALLS, MOST_ROUNDS},
         undo::{self, UNDO},
     },
     model::{Entry, Failure, Model, Step, Transcript, fallback},
 };
-
-/// How much of what was said before a model reads: as in a turn.
-const EXCHANGES: usize = 25;
-/// Of how many of these it reads what was done.
-const WITH_CALLS: usize = 5;
-
-/// What a call waits with for the word of its user: it ends its turn.
-const WAITS: &str = "APPROVAL_REQUIRED";
 
 /// What came of a call.
 pub type Outcome = Result<Value, ToolFailure>;
@@ -88,6 +81,7 @@ pub async fn replay(
         time_zone: time_zone.to_owned(),
         entries: history(before),
         last_turn: last_changed(before),
+        left: None,
     };
     transcript.entries.push(Entry::User(this.said.clone()));
     let mut results = Results::of(this);
@@ -105,7 +99,9 @@ pub async fn replay(
         }
         transcript.entries.extend(calls.iter().cloned().map(Entry::Call));
         let outcomes: Vec<_> = calls.iter().map(|call| results.of_call(call)).collect();
-        let waits = outcomes.iter().any(|outcome| matches!(outcome, Err(failure) if failure.reason == WAITS));
+        // It ends its turn.
+        let waits =
+            outcomes.iter().any(|outcome| matches!(outcome, Err(failure) if failure.reason == APPROVAL_REQUIRED));
         let result = |(call, outcome): (&ToolCall, _)| Entry::Result(ToolResult { call_id: call.id.clone(), outcome });
         transcript.entries.extend(calls.iter().zip(outcomes).map(result));
         wanted.append(&mut calls);
@@ -125,7 +121,7 @@ pub fn compared<'a>(recorded: &'a [ToolCall], replayed: &'a [ToolCall]) -> Vec<L
     let at = |alike: &[usize], a: usize, b: usize| alike.get(a * width + b).copied().unwrap_or_default();
     for (a, one) in recorded.iter().enumerate().rev() {
         for (b, other) in replayed.iter().enumerate().rev() {
-            let most = if is_same(one, other) {
+            let most = if one.is_same(other) {
                 at(&alike, a + 1, b + 1) + 1
             } else {
                 at(&alike, a + 1, b).max(at(&alike, a, b + 1))
@@ -138,7 +134,7 @@ pub fn compared<'a>(recorded: &'a [ToolCall], replayed: &'a [ToolCall]) -> Vec<L
     let (mut a, mut b, mut lines) = (0, 0, Vec::new());
     loop {
         match (recorded.get(a), replayed.get(b)) {
-            (Some(one), Some(other)) if is_same(one, other) => {
+            (Some(one), Some(other)) if one.is_same(other) => {
                 lines.push(Line::Both(one));
                 (a, b) = (a + 1, b + 1);
             }
@@ -155,29 +151,6 @@ pub fn compared<'a>(recorded: &'a [ToolCall], replayed: &'a [ToolCall]) -> Vec<L
     }
 }
 
-/// Whether two calls are of the same tool with the same arguments.
-#[must_use]
-pub fn is_same(one: &ToolCall, other: &ToolCall) -> bool {
-    one.name == other.name && is_same_value(&one.arguments, &other.arguments)
-}
-
-/// Numbers may be written in several ways, and what has no value may be left out.
-fn is_same_value(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same_value(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            let names: HashSet<&String> = one.keys().chain(other.keys()).collect();
-            names.into_iter().all(|name| {
-                is_same_value(one.get(name).unwrap_or(&Value::Null), other.get(name).unwrap_or(&Value::Null))
-            })
-        }
-        (one, other) => one == other,
-    }
-}
-
 /// What the recording knows of the results of calls.
 struct Results<'a> {
     /// Each with whether it was given.
@@ -191,10 +164,9 @@ impl<'a> Results<'a> {
 
     /// What a call had for a result when it was made. Each was made once; what only reads may be asked again.
     fn of_call(&mut self, call: &ToolCall) -> Outcome {
-        let reads = call.name.starts_with("list_") || call.name.starts_with("get_");
-        let found = self.calls.iter_mut().filter(|(known, ..)| is_same(known, call));
+        let found = self.calls.iter_mut().filter(|(known, ..)| known.is_same(call));
         let Some((_, outcome, is_used)) =
-            found.min_by_key(|(.., is_used)| *is_used).filter(|(.., used)| reads || !*used)
+            found.min_by_key(|(.., is_used)| *is_used).filter(|(.., used)| call.reads() || !*used)
         else {
             return Err(failure("NOT_REPLAYED", "this is a replay: no call is made that was not made before"));
         };
@@ -212,7 +184,8 @@ fn is_own_word(this: &Exchange, before: Option<&Exchange>) -> bool {
     let is_undo =
         matches!(this.calls.as_slice(), [(call, _)] if call.id == undo::call(Uuid::nil()).id && call.name == UNDO);
     let was_asked = before.is_some_and(|before| {
-        let waits = |outcome: &Option<Outcome>| matches!(outcome, Some(Err(failure)) if failure.reason == WAITS);
+        let waits =
+            |outcome: &Option<Outcome>| matches!(outcome, Some(Err(failure)) if failure.reason == APPROVAL_REQUIRED);
         before.calls.iter().any(|(_, outcome)| waits(outcome)) || is_approved(before)
     });
     (is_undo && undo::wanted(&this.said).is_some()) || (was_asked && approval::answers(&this.said))
@@ -251,8 +224,7 @@ fn last_changed(before: &[Exchange]) -> Option<Uuid> {
         for (call, outcome) in &exchange.calls {
             let Some(Ok(result)) = outcome else { continue };
             let tasks = result.get("tasks").and_then(Value::as_array).map_or(0, Vec::len);
-            let is_write = !(call.name.starts_with("list_") || call.name.starts_with("get_"));
-            let touches = is_write && (result.get("id").is_some() || tasks > 0);
+            let touches = !call.reads() && (result.get("id").is_some() || tasks > 0);
             if call.name != UNDO {
                 has_changed |= touches;
                 continue;

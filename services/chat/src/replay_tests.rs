@@ -84,7 +84,7 @@ async fn the_planner_wants_what_it_wanted_when_it_is_asked_again() {
 
 #[tokio::test]
 async fn the_users_own_word_is_no_models_to_read_again() {
-    let waits = Some(Err(failure(WAITS, "")));
+    let waits = Some(Err(failure(APPROVAL_REQUIRED, "")));
     let all = call("a", "delete_tasks", json!({"requests": []}));
     let approved = ToolCall { id: "a-approved".to_owned(), ..all.clone() };
     let undo = (undo::call(Uuid::from_u128(2)), Some(Ok(json!({"tasks": [{"id": "t"}]}))));
@@ -107,7 +107,7 @@ async fn the_users_own_word_is_no_models_to_read_again() {
 #[tokio::test]
 async fn a_call_that_waits_ends_the_turn_as_it_did() {
     let all = call("a", "delete_tasks", json!({"requests": [{"taskId": "x"}]}));
-    let exchanges = [done(1, "delete everything", vec![(all.clone(), Some(Err(failure(WAITS, ""))))])];
+    let exchanges = [done(1, "delete everything", vec![(all.clone(), Some(Err(failure(APPROVAL_REQUIRED, ""))))])];
     let model = Puppet::new(move |_| Ok(Step::Call(vec![all.clone()])));
     assert_eq!((wanted(&model, &exchanges, 0).await.len(), model.asked()), (1, 1));
 }
@@ -115,7 +115,7 @@ async fn a_call_that_waits_ends_the_turn_as_it_did() {
 #[test]
 fn calls_are_the_same_by_what_they_mean() {
     let list = |arguments: Value| call("", "list_tasks", arguments);
-    let same = |one: Value, other: Value| is_same(&list(one), &list(other));
+    let same = |one: Value, other: Value| list(one).is_same(&list(other));
     assert!(same(json!({"pageSize": 5, "filter": null}), json!({"pageSize": 5.0})));
     assert!(!same(json!({"pageSize": 5}), json!({"pageSize": 6})));
     assert!(!same(json!({"ids": [1, 2]}), json!({"ids": [2, 1]})));

@@ -81,6 +81,12 @@ impl Asked {
         self.messages().first().is_some_and(|message| content(message).starts_with("Give a title"))
     }
 
+    /// How many tokens its answer may have, by either name; nothing where that is not said.
+    #[must_use]
+    pub fn most_tokens(&self) -> Option<u64> {
+        ["max_tokens", "max_completion_tokens"].iter().find_map(|name| self.body[*name].as_u64())
+    }
+
     /// Whether the answer is to come as a stream.
     #[must_use]
     pub fn wants_stream(&self) -> bool {

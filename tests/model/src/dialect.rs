@@ -57,6 +57,14 @@ pub struct Quirks {
     pub usage_within: bool,
     /// Fields that nobody asked for.
     pub extras: bool,
+    /// `max_tokens` is refused, for another name of it.
+    pub no_max_tokens: bool,
+    /// Any limit of an answer is refused.
+    pub no_limit: bool,
+    /// How many tokens an answer may be allowed at most; more are refused.
+    pub most_tokens: Option<u64>,
+    /// An answer is cut off where it comes to its limit, at four letters a token.
+    pub keeps_limit: bool,
 }
 
 impl Quirks {
@@ -91,6 +99,21 @@ impl Quirks {
         if self.no_tools && has("tools") {
             return Some(refusal("scripted does not support tools"));
         }
+        if self.no_limit && asked.most_tokens().is_some() {
+            return Some(refusal("max_tokens, max_completion_tokens: Extra inputs are not permitted"));
+        }
+        if self.no_max_tokens && has("max_tokens") {
+            let message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' \
+                           instead.";
+            return Some(refusal(message));
+        }
+        if let (Some(asked), Some(most)) = (asked.most_tokens(), self.most_tokens)
+            && asked > most
+        {
+            return Some(refusal(&format!(
+                "max_tokens is too large: {asked}. This model supports at most {most} tokens"
+            )));
+        }
         (self.no_schema && has("response_format")).then(|| refusal("response_format is not supported"))
     }
 
@@ -120,8 +143,18 @@ pub(crate) fn answer(asked: &Asked, reply: &Reply, quirks: &Quirks, to: &mut Con
         Reply::Calls(calls) => (String::new(), None, "", calls.as_slice()),
         Reply::Fault(_) => return Ok(()),
     };
+    let (text, calls, is_cut) = match asked.most_tokens().filter(|_| quirks.keeps_limit) {
+        Some(most) => kept(text, calls, most),
+        None => (text, calls.to_vec(), false),
+    };
+    let calls = calls.as_slice();
+    let finish = match (is_cut, calls.is_empty()) {
+        (true, _) => "length",
+        (false, true) => quirks.finish.unwrap_or("stop"),
+        (false, false) => "tool_calls",
+    };
     if !asked.wants_stream() || quirks.no_stream {
-        return whole(&(text + rest), calls, quirks, to);
+        return whole(&(text + rest), calls, finish, quirks, to);
     }
     to.begin("text/event-stream; charset=utf-8")?;
     let empty = if quirks.null_content { Value::Null } else { json!("") };
@@ -136,7 +169,6 @@ pub(crate) fn answer(asked: &Asked, reply: &Reply, quirks: &Quirks, to: &mut Con
             to.piece(&quirks.event(&chunk(&json!({ "tool_calls": [delta] }), None, quirks)))?;
         }
     }
-    let finish = if calls.is_empty() { quirks.finish.unwrap_or("stop") } else { "tool_calls" };
     let mut last = chunk(&json!({}), Some(finish), quirks);
     let mut after = chunk(&json!({}), None, quirks);
     let wants_usage = asked.body["stream_options"]["include_usage"] == true;
@@ -162,13 +194,26 @@ fn words(text: &str, quirks: &Quirks, to: &mut Connection) -> io::Result<()> {
     Ok(())
 }
 
-fn whole(text: &str, calls: &[Call], quirks: &Quirks, to: &mut Connection) -> io::Result<()> {
+/// As much of an answer as fits into so many tokens, and whether that is not all of it.
+fn kept(text: String, calls: &[Call], most: u64) -> (String, Vec<Call>, bool) {
+    let mut left = usize::try_from(most.saturating_mul(4)).unwrap_or(usize::MAX);
+    let mut cut = |text: &str| {
+        let kept: String = text.chars().take(left).collect();
+        left -= kept.chars().count();
+        kept
+    };
+    let kept = cut(&text);
+    let begun: Vec<Call> = calls.iter().map(|call| Call { arguments: cut(&call.arguments), ..call.clone() }).collect();
+    let is_cut = kept != text || begun != calls;
+    (kept, begun, is_cut)
+}
+
+fn whole(text: &str, calls: &[Call], finish: &str, quirks: &Quirks, to: &mut Connection) -> io::Result<()> {
     let mut message = json!({ "role": "assistant", "content": text });
     if !calls.is_empty() {
         message["content"] = if quirks.null_content { Value::Null } else { json!("") };
         message["tool_calls"] = calls.iter().enumerate().map(|(index, call)| said(index, call, quirks)).collect();
     }
-    let finish = if calls.is_empty() { quirks.finish.unwrap_or("stop") } else { "tool_calls" };
     let choices = json!([{ "index": 0, "message": message, "finish_reason": finish }]);
     let body =
         json!({ "id": "one", "object": "chat.completion", "model": "scripted", "choices": choices, "usage": usage() });

@@ -246,6 +246,48 @@ async fn r_103_a_crash_at_any_write_loses_nothing_and_repeats_nothing() {
     }
 }
 
+/// A model that adds the same task whenever it is asked.
+fn repeating() -> Puppet {
+    Puppet::new(|transcript| {
+        let milk = serde_json::json!({"requests": [{"task": {"title": "milk"}}]});
+        let id = crate::testing::results(transcript).to_string();
+        Ok(Step::Call(vec![crate::testing::call(&id, "add_tasks", milk)]))
+    })
+}
+
+#[tokio::test]
+async fn r_103_what_is_asked_for_again_is_done_once_wherever_a_process_dies() {
+    for mut kept in Kept::each().await {
+        for stores_the_last in [false, true] {
+            let mut writes = 1;
+            loop {
+                kept = kept.emptied().await;
+                let task = FakeTask::default();
+                let store = kept.open().await;
+                let mortal = Mortal { store, writes_left: AtomicUsize::new(writes), stores_the_last };
+                let dying = born(Arc::new(mortal), repeating(), &task, 0);
+                let died = dying.send(repeatable("add milk")).await.is_err();
+                dying.close().await;
+
+                let last = born(kept.open().await, repeating(), &task, 1);
+                let done = last.send(repeatable("add milk")).await.unwrap();
+                assert!(done.text.contains("One task was changed"), "{}", done.text);
+                let failed = |run: &crate::domain::turn::Run<'_>| run.outcome.unwrap().as_ref().err().cloned();
+                let came: Vec<_> = runs(&done.events).iter().map(|run| failed(run).map(|it| it.reason)).collect();
+                assert_eq!(came, [None, Some("CALL_REPEATED".to_owned()), Some("CALL_REPEATED".to_owned())]);
+                assert_eq!(task.made(), 1, "after {writes} writes");
+                last.close().await;
+                if !died {
+                    break;
+                }
+                writes += 1;
+            }
+            // The message, three answers, and what came of each.
+            assert!(writes >= 7, "{writes}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn r_103_a_process_that_dies_again_and_again_still_gets_there() {
     for kept in Kept::each().await {

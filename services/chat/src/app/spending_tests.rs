@@ -84,3 +84,22 @@ async fn r_083_an_answer_that_is_cancelled_is_counted_for_by_what_was_heard_of_i
     assert_eq!(usage::spent(&answered.events), Some(Usage { prompt: 1, completion: 10 }));
     world.close().await;
 }
+
+#[tokio::test]
+async fn r_083_a_model_is_told_how_much_its_user_has_left_each_time_that_it_is_asked() {
+    for kept in Kept::each().await {
+        let task = FakeTask::default();
+        let model = Puppet { cost: Some(COST), ..crate::testing::busy_model() };
+        let clock = Arc::new(StillClock);
+        let world = thrifty(kept.open().await, Arc::new(model), &task, 8, clock.clone(), Some(250));
+        world.send(say(None, "add milk and eggs")).await.unwrap();
+        let left = |world: &World| world.model.read.lock().unwrap().iter().map(|read| read.left).collect::<Vec<_>>();
+        assert_eq!(left(&world), [Some(250), Some(150), Some(50)]);
+        world.close().await;
+        let model = Puppet { cost: Some(COST), ..Puppet::saying("hi") };
+        let world = thrifty(kept.open().await, Arc::new(model), &task, 8, clock, None);
+        world.send(say(None, "hello")).await.unwrap();
+        assert_eq!(left(&world), [None]);
+        world.close().await;
+    }
+}

@@ -7,6 +7,12 @@ use uuid::Uuid;
 
 use super::title;
 
+/// How many exchanges of what was said before a model reads, in a turn and in a replay of one.
+pub const EXCHANGES: usize = 25;
+
+/// Of how many of these it reads what was done.
+pub const WITH_CALLS: usize = 5;
+
 /// A series of messages between a user and the assistant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     rules::{Rule, Rules},
-    tool::{ToolCall, ToolFailure},
+    tool::{APPROVAL_REQUIRED, ToolCall, ToolFailure},
 };
 
 /// How many tasks one turn may change by itself.
@@ -154,7 +154,7 @@ fn is_asked_for(judged: &Judged, rules: &Rules) -> bool {
 #[must_use]
 pub fn waiting() -> ToolFailure {
     ToolFailure {
-        reason: "APPROVAL_REQUIRED".to_owned(),
+        reason: APPROVAL_REQUIRED.to_owned(),
         message: "the user is asked first; nothing was done yet".to_owned(),
     }
 }
@@ -210,7 +210,7 @@ fn denied(tool: &str) -> ToolFailure {
 
 fn needs_approval() -> ToolFailure {
     ToolFailure {
-        reason: "APPROVAL_REQUIRED".to_owned(),
+        reason: APPROVAL_REQUIRED.to_owned(),
         message: format!(
             "without the user's approval one turn may change at most {MOST_TASKS} tasks and delete at most one; none of \
              these calls was made. Make it one call for all of these tasks, then the user is asked"
@@ -220,7 +220,7 @@ fn needs_approval() -> ToolFailure {
 
 fn not_asked_for() -> ToolFailure {
     ToolFailure {
-        reason: "APPROVAL_REQUIRED".to_owned(),
+        reason: APPROVAL_REQUIRED.to_owned(),
         message:
             "only the last turn that changed something can be taken back, by itself, and when the user asks for it"
                 .to_owned(),

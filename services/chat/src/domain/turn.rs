@@ -3,9 +3,10 @@
 //! A turn is nothing but its events. [`next`] reads them and says what to do; whoever does it stores
 //! the event that comes of it and asks again. So a turn can stop anywhere and go on later, in
 //! another process, and nothing that was stored is done twice. What a turn costs is bounded: rounds
-//! of the model, calls a round, the length of the answer.
+//! of the model, calls a round, calls that are made again, the length of the answer.
 
 mod changed;
+mod repeats;
 mod words;
 
 use std::borrow::Cow;
@@ -26,7 +27,7 @@ use super::{
     usage::Usage,
 };
 
-use words::NOTHING_SAID;
+use words::{NOTHING_SAID, stopped};
 
 pub use changed::{has_changed, undone};
 pub use words::{LONGEST_REPLY, replied, said};
@@ -150,12 +151,11 @@ pub enum Answer {
 pub enum Action<'a> {
     /// Ask the model.
     AskModel,
-    /// Carry out a call. Its outcome will be the event of this step, which also names the call to
-    /// the peer: however often it is tried, it has one effect.
+    /// Carry out a call. The step names it to the peer: however often it is tried, it has one effect.
     CallTool {
         /// The call.
         call: &'a ToolCall,
-        /// The step.
+        /// The step of which its outcome will be the event; that of the first try, where nobody knows what came of that.
         step: usize,
     },
     /// Answer a call without carrying it out.
@@ -232,7 +232,8 @@ pub fn next(events: &[Event]) -> Action<'_> {
             match open.clone().find(|judged| !judged.waits).or_else(|| open.next()) {
                 Some(Judged { call, refusal: Some(failure), .. }) => Action::Refuse { call_id: &call.id, failure },
                 Some(Judged { call, waits: true, .. }) => Action::Prepare { call, is_again: false },
-                Some(Judged { call, .. }) => Action::CallTool { call, step: events.len() },
+                Some(Judged { call, .. }) => Action::CallTool { call, step: repeats::step(events, call, finished) },
+                None if repeats::goes_on(events) => Action::Reply(repeats::told(events).into()),
                 None if rounds < MOST_ROUNDS => Action::AskModel,
                 None => Action::Reply(TOO_MANY_ROUNDS.into()),
             }
@@ -257,21 +258,6 @@ fn answered<'a>(verdict: &'a Verdict, events: &'a [Event]) -> Action<'a> {
         },
         // It could not be asked again.
         (Some(_), Some(_)) => Action::Reply(GONE.into()),
-    }
-}
-
-/// What a turn that was stopped says it has done.
-fn stopped(events: &[Event]) -> String {
-    let changed: usize = runs(events)
-        .iter()
-        .filter(|run| !is_read(&run.call.name))
-        .filter_map(|run| run.outcome?.as_ref().ok())
-        .map(|result| if result.get("id").is_some() { 1 } else { tasks(result) })
-        .sum();
-    match changed {
-        0 => "Stopped. Nothing was changed.".to_owned(),
-        1 => "Stopped. One task was changed before that; say \"undo\" to take that back.".to_owned(),
-        count => format!("Stopped. {count} tasks were changed before that; say \"undo\" to take that back."),
     }
 }
 
@@ -341,11 +327,18 @@ pub fn asked(
             call.arguments = Value::Null;
         }
     }
-    // What was surely not done leaves room for another try.
+    // What was surely not done leaves room for another try, and what is not done again takes none.
     let runs = runs(events);
     let is_undone = |judged: &Judged| runs.iter().any(|run| run.call.id == judged.call.id && run.is_undone());
     let counted: Vec<&Judged> = before.iter().copied().filter(|judged| judged.waits || !is_undone(judged)).collect();
-    Event::ModelAnswered(Answer::Calls(policy::judge(&counted, calls, undoable, classify)))
+    let again: Vec<_> = calls.iter().map(|call| repeats::refusal(&runs, call)).collect();
+    let new = calls.iter().zip(&again).filter(|(_, refusal)| refusal.is_none()).map(|(call, _)| call.clone()).collect();
+    let mut judged = policy::judge(&counted, new, undoable, classify).into_iter();
+    let of = |(call, refusal): (ToolCall, Option<ToolFailure>)| match refusal {
+        None => judged.next(),
+        refusal => Some(Judged { call, refusal, waits: false }),
+    };
+    Event::ModelAnswered(Answer::Calls(calls.into_iter().zip(again).filter_map(of).collect()))
 }
 
 /// The same event, where the rules for a tool make the verdict on it stricter.
@@ -368,7 +361,7 @@ pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFail
     let runs = runs(events);
     let kept: usize = runs.iter().filter_map(|run| run.outcome).map(heavy).sum();
     let this = heavy(&outcome);
-    let reads = runs.iter().rev().find(|run| run.call.id == call_id).is_none_or(|run| is_read(&run.call.name));
+    let reads = runs.iter().rev().find(|run| run.call.id == call_id).is_none_or(|run| run.call.reads());
     let outcome = match outcome {
         Ok(_) if this > 0 && kept + this > HEAVIEST_RESULTS && reads => Err(ToolFailure {
             reason: "MESSAGE_TOO_LARGE".to_owned(),
@@ -378,10 +371,6 @@ pub fn finished(events: &[Event], call_id: &str, outcome: Result<Value, ToolFail
         outcome => outcome,
     };
     Event::ToolFinished { call_id: call_id.to_owned(), outcome }
-}
-
-fn is_read(tool: &str) -> bool {
-    tool.starts_with("list_") || tool.starts_with("get_")
 }
 
 /// How many tasks a result lists.
@@ -431,9 +420,14 @@ fn outcomes<'a>(events: &'a [Event], id: &str) -> impl Iterator<Item = &'a Resul
 impl Run<'_> {
     /// Whether the call was made and surely did nothing: its peer refused it for what it asked.
     fn is_undone(&self) -> bool {
+        matches!(self.outcome, Some(Err(_))) && !self.is_in_doubt()
+    }
+
+    /// Whether the call has failed in a way that does not say whether it was done.
+    fn is_in_doubt(&self) -> bool {
         const IN_DOUBT: [&str; 5] =
             ["OUTCOME_UNKNOWN", "DEADLINE_EXCEEDED", "UNAVAILABLE", "INTERNAL", "MESSAGE_TOO_LARGE"];
-        matches!(self.outcome, Some(Err(failure)) if !IN_DOUBT.contains(&failure.reason.as_str()))
+        matches!(self.outcome, Some(Err(failure)) if IN_DOUBT.contains(&failure.reason.as_str()))
     }
 }
 

@@ -67,7 +67,8 @@ fn r_120_a_model_that_never_stops_calling_is_stopped_after_eight_rounds() {
     for round in 0..MOST_ROUNDS {
         assert_eq!(next(&events), Action::AskModel);
         let id = round.to_string();
-        events.push(asked(&events, vec![call(&id, "list_tasks")], None, classify));
+        let another = ToolCall { arguments: json!({ "pageSize": round + 1 }), ..call(&id, "list_tasks") };
+        events.push(asked(&events, vec![another], None, classify));
         events.push(done(&id));
     }
     assert_eq!(next(&events), Action::Reply(TOO_MANY_ROUNDS.into()));

@@ -24,6 +24,23 @@ pub struct Usage {
     pub completion: u64,
 }
 
+/// What somebody has spent on the last day on which they have spent anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// The day, in UTC, counted from the epoch.
+    pub day: i64,
+    /// How many tokens.
+    pub tokens: u64,
+}
+
+impl Spending {
+    /// What is left of the budget of a day at this time.
+    #[must_use]
+    pub fn left_of(self, budget: u64, now: Timestamp) -> u64 {
+        budget.saturating_sub(if self.day == day(now) { self.tokens } else { 0 })
+    }
+}
+
 impl Usage {
     /// About what it was, when nobody has counted: by the bytes of the prompt and by the answer.
     #[must_use]
@@ -119,6 +136,14 @@ mod tests {
         let at = |second: i64| Timestamp::constant(second, 0);
         assert_eq!((day(at(-1)), day(at(0)), day(at(86_399)), day(at(86_400))), (-1, 0, 0, 1));
         assert_eq!((left_of_day(at(0)), left_of_day(at(86_399))), (86_400, 1));
+    }
+
+    #[test]
+    fn what_was_spent_on_another_day_leaves_all_of_this_one() {
+        let spending = Spending { day: 1, tokens: 70 };
+        let left = |second| spending.left_of(100, Timestamp::constant(second, 0));
+        assert_eq!((left(86_399), left(86_400), left(172_800)), (100, 30, 100));
+        assert_eq!(spending.left_of(69, Timestamp::constant(86_400, 0)), 0);
     }
 
     #[test]

@@ -111,7 +111,7 @@ mod tests {
     };
 
     fn transcript(entries: Vec<Entry>) -> Transcript {
-        Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "UTC".to_owned(), entries, last_turn: None }
+        Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "UTC".to_owned(), entries, last_turn: None, left: None }
     }
 
     fn done(call: &ToolCall) -> Vec<Entry> {

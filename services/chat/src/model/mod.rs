@@ -105,6 +105,8 @@ pub struct Transcript {
     /// The last turn of this conversation that changed something and was not taken back: what
     /// "undo that" is about.
     pub last_turn: Option<Uuid>,
+    /// How many tokens its user may still spend today; nothing when that does not matter.
+    pub left: Option<u64>,
 }
 
 /// One thing in a conversation.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         approval,
+        conversation::{EXCHANGES, WITH_CALLS},
         fault::{self, Fault},
         turn::{self, Event, Turn},
         usage::Usage,
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) const KEPT_EVERY: Duration = Duration::from_millis(500);
 
 /// How far back the model reads.
-const REACH: Reach = Reach { messages: 50, turns: 5, bytes: 1024 * 1024 };
+const REACH: Reach = Reach { messages: 2 * EXCHANGES, turns: WITH_CALLS, bytes: 1024 * 1024 };
 
 impl Inner {
     pub(super) async fn ask(
@@ -48,7 +49,8 @@ impl Inner {
             return Ok(vec![event]);
         }
         let undoable = history.last_turn.filter(|_| approval::asks_to_undo(said));
-        let transcript = transcript(&history, turn);
+        let left = self.budget.map(|budget| history.spending.left_of(budget, self.clock.now()));
+        let transcript = transcript(&history, turn, left);
         let live = self.running().get(&turn.id).map(|running| running.live.clone());
         if let Some(live) = &live {
             live::begin(live, turn.events.len(), self.clock.id());

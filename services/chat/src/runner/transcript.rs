@@ -15,9 +15,10 @@ use crate::{
     store::History,
 };
 
-/// Writes the transcript of a turn. The history ends with the message that began the turn.
+/// Writes the transcript of a turn whose user has so many tokens left. The history ends with the message that began the
+/// turn.
 #[must_use]
-pub(super) fn transcript(history: &History, turn: &Turn) -> Transcript {
+pub(super) fn transcript(history: &History, turn: &Turn, left: Option<u64>) -> Transcript {
     let done: HashMap<Uuid, &[Event]> = history.turns.iter().map(|(id, events)| (*id, events.as_slice())).collect();
     let mut entries = Vec::new();
     for message in &history.messages {
@@ -30,7 +31,8 @@ pub(super) fn transcript(history: &History, turn: &Turn) -> Transcript {
         }
     }
     entries.extend(calls(&turn.events));
-    Transcript { now: turn.started, time_zone: turn.time_zone().to_owned(), entries, last_turn: history.last_turn }
+    let (now, time_zone) = (turn.started, turn.time_zone().to_owned());
+    Transcript { now, time_zone, entries, last_turn: history.last_turn, left }
 }
 
 /// The calls and results of a turn, in the order in which they happened.
@@ -60,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{conversation::Message, policy::Judged, tool::ToolCall};
+    use crate::domain::{conversation::Message, policy::Judged, tool::ToolCall, usage::Spending};
 
     fn message(role: Role, turn: u128, content: &str) -> Message {
         Message {
@@ -94,6 +96,7 @@ mod tests {
             ],
             turns: vec![(Uuid::from_u128(2), called("a"))],
             last_turn: Some(Uuid::from_u128(2)),
+            spending: Spending::default(),
         };
         let turn = Turn {
             id: Uuid::from_u128(3),
@@ -103,7 +106,7 @@ mod tests {
             head: 0,
             events: called("b"),
         };
-        let transcript = transcript(&history, &turn);
+        let transcript = transcript(&history, &turn, Some(7));
         let read: Vec<String> = transcript
             .entries
             .iter()
@@ -126,6 +129,9 @@ mod tests {
             "result b",
         ];
         assert_eq!(read, expected);
-        assert_eq!((transcript.time_zone.as_str(), transcript.last_turn), ("Asia/Tokyo", Some(Uuid::from_u128(2))));
+        assert_eq!(
+            (transcript.time_zone.as_str(), transcript.last_turn, transcript.left),
+            ("Asia/Tokyo", Some(Uuid::from_u128(2)), Some(7))
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::{
     conversation::{Content, Conversation, Message},
     rules::{Rules, Settings},
     turn::{Event, Turn},
-    usage::Usage,
+    usage::{Spending, Usage},
 };
 
 /// Why the store could not do it.
@@ -461,4 +461,6 @@ pub struct History {
     pub turns: Vec<(Uuid, Vec<Event>)>,
     /// The newest turn that is over, changed tasks and was not taken back, however long ago.
     pub last_turn: Option<Uuid>,
+    /// What its owner has spent on the language model.
+    pub spending: Spending,
 }

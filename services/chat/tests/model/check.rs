@@ -1,7 +1,7 @@
 //! What `errand llm check` finds out.
 
 use errand_chat::model::openai::check::{Finding, Verdict, check};
-use errand_model::{Dialect, Fault, ModelServer, Reply};
+use errand_model::{Dialect, Fault, ModelServer, Quirks, Reply};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -36,6 +36,12 @@ async fn what_is_missing_and_not_needed_is_told_apart_from_what_is_wrong() {
     for expected in [("usage", Verdict::Absent), ("tool calls", Verdict::Absent), ("JSON by a schema", Verdict::Works)]
     {
         assert!(found.contains(&expected), "{found:?}");
+    }
+    for change in [|quirks: &mut Quirks| quirks.no_limit = true, |quirks: &mut Quirks| quirks.no_max_tokens = true] {
+        let server = able(Dialect::OpenAi);
+        server.set(change);
+        let found = self::found(&server).await;
+        assert!(found.iter().all(|(_, verdict)| *verdict == Verdict::Works), "{found:?}");
     }
     let server = able(Dialect::OpenAi);
     server.set(|quirks| (quirks.no_tools, quirks.no_schema) = (true, true));

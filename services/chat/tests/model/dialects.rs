@@ -58,6 +58,8 @@ fn quirks() -> Vec<(&'static str, Change)> {
         ("another word for the end", |q| q.finish = Some("done_i_think")),
         ("usage beside the last words", |q| q.usage_within = true),
         ("fields that nobody asked for", |q| q.extras = true),
+        ("another name of the limit", |q| q.no_max_tokens = true),
+        ("no limit", |q| q.no_limit = true),
     ]
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod dialects;
 mod faults;
+mod limits;
 mod noise;
 
 use std::time::Duration;
@@ -38,7 +39,13 @@ fn model(server: &ModelServer) -> OpenAi {
 
 fn transcript(said: &str) -> Transcript {
     let now = Timestamp::constant(1_795_251_600, 0);
-    Transcript { now, time_zone: "UTC".to_owned(), entries: vec![Entry::User(said.to_owned())], last_turn: None }
+    Transcript {
+        now,
+        time_zone: "UTC".to_owned(),
+        entries: vec![Entry::User(said.to_owned())],
+        last_turn: None,
+        left: None,
+    }
 }
 
 /// What it answers to this, and the pieces in which it said it.

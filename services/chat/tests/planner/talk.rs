@@ -78,6 +78,7 @@ impl Talk {
                 time_zone: self.zone.clone(),
                 entries: self.entries.clone(),
                 last_turn: self.turns.last().map(|(turn, _)| *turn),
+                left: None,
             };
             match Planner.plan(&transcript).unwrap() {
                 Step::Reply(reply) => return reply,

@@ -25,6 +25,12 @@ pub(super) struct LlmSettings {
     /// About how many tokens of a conversation it reads [default: 16000]
     #[arg(long, global = true, value_name = "NUMBER")]
     llm_history_tokens: Option<String>,
+    /// How many tokens each of its answers may have [default: 4096]
+    #[arg(long, global = true, value_name = "NUMBER")]
+    llm_answer_tokens: Option<String>,
+    /// Who makes the titles of conversations: model or rule [default: model]
+    #[arg(long, global = true, value_name = "WHO")]
+    llm_titles: Option<String>,
     /// How many of its tokens each user may spend on a day [default: as many as they like]
     #[arg(long, global = true, value_name = "NUMBER")]
     llm_tokens_per_day: Option<String>,
@@ -44,7 +50,7 @@ pub(super) struct LlmSettings {
 
 impl LlmSettings {
     /// What was said, by the names of the variables.
-    pub(super) fn given(self) -> [(&'static str, Option<String>); 11] {
+    pub(super) fn given(self) -> [(&'static str, Option<String>); 13] {
         [
             ("ERRAND_LLM_BASE_URL", self.llm_base_url),
             ("ERRAND_LLM_MODEL", self.llm_model),
@@ -52,6 +58,8 @@ impl LlmSettings {
             ("ERRAND_LLM_MODE", self.llm_mode),
             ("ERRAND_LLM_FALLBACK", self.llm_fallback),
             ("ERRAND_LLM_HISTORY_TOKENS", self.llm_history_tokens),
+            ("ERRAND_LLM_ANSWER_TOKENS", self.llm_answer_tokens),
+            ("ERRAND_LLM_TITLES", self.llm_titles),
             ("ERRAND_LLM_TOKENS_PER_DAY", self.llm_tokens_per_day),
             ("ERRAND_LLM_CONNECT_TIMEOUT", self.llm_connect_timeout),
             ("ERRAND_LLM_FIRST_BYTE_TIMEOUT", self.llm_first_byte_timeout),

@@ -31,6 +31,18 @@ pub(crate) enum Fallback {
     Planner,
 }
 
+/// Who makes the titles of conversations: `ERRAND_LLM_TITLES`, default `model`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Titles {
+    /// The model, in a request of its own.
+    Model,
+    /// A rule: the start of what was said first.
+    Rule,
+}
+
+/// The shortest answer, `ERRAND_LLM_ANSWER_TOKENS`, in which something can be said and done.
+const SHORTEST_ANSWER: u32 = 256;
+
 /// The shortest history that holds a question and what is needed to answer it.
 const SHORTEST_HISTORY: u32 = 1000;
 
@@ -46,7 +58,16 @@ impl Llm {
         let authorities: Option<PathBuf> = sources.optional(setting("llm", "ca", "ERRAND_LLM_CA"));
         let mode = sources.value(setting("llm", "mode", "ERRAND_LLM_MODE"), Mode::Auto);
         let fallback = sources.value(setting("llm", "fallback", "ERRAND_LLM_FALLBACK"), Fallback::None);
-        let history = sources.value(setting("llm", "history_tokens", "ERRAND_LLM_HISTORY_TOKENS"), 16_000);
+        let mut tokens = |key, variable, usual: u32, least: u32| {
+            let tokens = sources.value(setting("llm", key, variable), usual);
+            if tokens < least {
+                sources.fault(format!("{variable}: must be {least} at least"));
+            }
+            tokens
+        };
+        let history = tokens("history_tokens", "ERRAND_LLM_HISTORY_TOKENS", 16_000, SHORTEST_HISTORY);
+        let answer = tokens("answer_tokens", "ERRAND_LLM_ANSWER_TOKENS", 4_096, SHORTEST_ANSWER);
+        let titles = sources.value(setting("llm", "titles", "ERRAND_LLM_TITLES"), Titles::Model);
         let tokens_a_day = sources.optional(setting("llm", "tokens_per_day", "ERRAND_LLM_TOKENS_PER_DAY"));
         let mut time =
             |key, variable, seconds| sources.value(setting("llm", key, variable), Duration::from_secs(seconds));
@@ -54,21 +75,8 @@ impl Llm {
         let first = time("first_byte_timeout", "ERRAND_LLM_FIRST_BYTE_TIMEOUT", 60);
         let idle = time("idle_timeout", "ERRAND_LLM_IDLE_TIMEOUT", 30);
         let total = time("timeout", "ERRAND_LLM_TIMEOUT", 120);
-        if history < SHORTEST_HISTORY {
-            sources.fault(format!("ERRAND_LLM_HISTORY_TOKENS: must be {SHORTEST_HISTORY} at least"));
-        }
-        let (endpoint, name) = match (endpoint, name) {
-            (Some(endpoint), Some(name)) => (endpoint.value, name),
-            (None, None) => return Self { model: None, fallback, tokens_a_day },
-            (Some(_), None) => {
-                sources
-                    .fault("ERRAND_LLM_BASE_URL: needs ERRAND_LLM_MODEL, too: the name of the model there".to_owned());
-                return Self { model: None, fallback, tokens_a_day };
-            }
-            (None, Some(_)) => {
-                sources.fault("ERRAND_LLM_MODEL: needs ERRAND_LLM_BASE_URL, too: where the model is".to_owned());
-                return Self { model: None, fallback, tokens_a_day };
-            }
+        let Some((endpoint, name)) = place(sources, endpoint, name) else {
+            return Self { model: None, fallback, tokens_a_day };
         };
         let mut model = openai::Settings::new(endpoint, name);
         model.authorities = authorities.and_then(|path| match sources.file(&path) {
@@ -81,12 +89,32 @@ impl Llm {
         model.key = key.filter(|key: &SecretString| !key.expose_secret().is_empty());
         model.mode = mode;
         model.history_tokens = history as usize;
+        (model.answer_tokens, model.titles) = (answer, titles == Titles::Model);
         (model.connect, model.first, model.idle, model.total) = (connect, first, idle, total);
         if let Err(error) = openai::OpenAi::new(model.clone()) {
             sources.fault(format!("the language model can not be used: {error}"));
         }
         Self { model: Some(model), fallback, tokens_a_day }
     }
+}
+
+/// Where the model is and what it is called there; nothing without a model, or when one of the two is missing.
+fn place(
+    sources: &mut Sources,
+    endpoint: Option<Quoted<Endpoint>>,
+    name: Option<String>,
+) -> Option<(Endpoint, String)> {
+    match (endpoint, name) {
+        (Some(endpoint), Some(name)) => return Some((endpoint.value, name)),
+        (None, None) => {}
+        (Some(_), None) => {
+            sources.fault("ERRAND_LLM_BASE_URL: needs ERRAND_LLM_MODEL, too: the name of the model there".to_owned());
+        }
+        (None, Some(_)) => {
+            sources.fault("ERRAND_LLM_MODEL: needs ERRAND_LLM_BASE_URL, too: where the model is".to_owned());
+        }
+    }
+    None
 }
 
 impl Value for Quoted<Endpoint> {
@@ -119,6 +147,26 @@ impl Value for Mode {
             Self::Auto => "auto",
             Self::Tools => "tools",
             Self::JsonSchema => "json_schema",
+        }
+        .into()
+    }
+}
+
+impl Value for Titles {
+    const EXPECTED: &'static str = "model or rule";
+
+    fn read(text: &str) -> Option<Self> {
+        Some(match text {
+            "model" => Self::Model,
+            "rule" => Self::Rule,
+            _ => return None,
+        })
+    }
+
+    fn show(&self) -> toml::Value {
+        match self {
+            Self::Model => "model",
+            Self::Rule => "rule",
         }
         .into()
     }

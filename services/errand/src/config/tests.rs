@@ -253,3 +253,17 @@ fn without_a_home_there_is_no_data_folder_to_show() {
     assert_eq!(shown(&config), None, "an empty one could not be read again");
     assert!(shown(&home().load(&[]).unwrap()).is_some());
 }
+
+#[test]
+fn a_language_model_is_told_how_long_its_answers_may_be_and_who_makes_titles() {
+    let with = |name: &str, value: &str| {
+        home().with("ERRAND_LLM_BASE_URL", "http://127.0.0.1:1/v1").with("ERRAND_LLM_MODEL", "m").with(name, value)
+    };
+    let model = |fake: Fake| fake.load(&[]).unwrap().llm.model.unwrap();
+    let usual = model(with("ERRAND_LLM_MODE", "auto"));
+    assert_eq!((usual.answer_tokens, usual.titles), (4096, true));
+    assert_eq!(model(with("ERRAND_LLM_ANSWER_TOKENS", "256")).answer_tokens, 256);
+    assert!(!model(with("ERRAND_LLM_TITLES", "rule")).titles);
+    assert_eq!(with("ERRAND_LLM_ANSWER_TOKENS", "255").faults(), ["ERRAND_LLM_ANSWER_TOKENS: must be 256 at least"]);
+    assert_eq!(with("ERRAND_LLM_TITLES", "none").faults(), ["ERRAND_LLM_TITLES: `none` is not model or rule"]);
+}

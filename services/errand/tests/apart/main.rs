@@ -58,6 +58,8 @@ mod parity;
 mod protocol;
 #[path = "../suite/provoke.rs"]
 mod provoke;
+#[path = "../suite/repeats.rs"]
+mod repeats;
 #[path = "../suite/replay.rs"]
 mod replay;
 mod replicas;

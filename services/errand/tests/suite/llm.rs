@@ -99,7 +99,8 @@ async fn the_planner_answers_in_the_place_of_a_model_that_is_away_where_that_is_
 #[tokio::test]
 async fn r_120_a_model_that_never_stops_is_stopped_and_is_told_what_is_wrong() {
     let model = ModelServer::start(Dialect::Vllm, |asked| match asked.said() {
-        "loop" => Reply::call("list_tasks", json!({})),
+        // Never the same twice, which would end it sooner.
+        "loop" => Reply::call("list_tasks", json!({ "pageSize": asked.results().len() + 1 })),
         "many" if asked.results().is_empty() => {
             let call = || errand_model::Call::new("add_tasks", json!({ "requests": [{ "task": { "title": "x" } }] }));
             Reply::Calls((0..1000).map(|_| call()).collect())
@@ -305,4 +306,40 @@ async fn r_083_who_has_spent_the_tokens_of_a_day_is_told_so_and_the_conversation
     assert_eq!(said(&ann).await, 4);
     let bob = sandbox.sign_up().await;
     assert_eq!(bob.say("", "buy tea").await.response, "I have added it.");
+}
+
+#[tokio::test]
+async fn r_083_one_answer_may_not_have_more_tokens_than_are_left_of_the_day() {
+    let model = adding(Dialect::OpenAi);
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_TOKENS_PER_DAY", "9000"), ("ERRAND_LLM_ANSWER_TOKENS", "8000")]);
+    let ann = sandbox.sign_up().await;
+    ann.say("", "buy milk").await;
+    let most: Vec<u64> = model.asked().iter().map(|asked| asked.most_tokens().unwrap()).collect();
+    let [first, second] = most.as_slice() else { panic!("{most:?}") };
+    // What is read counts, too.
+    assert!((256..8000).contains(first), "{most:?}");
+    assert!(*second + COST.0 + COST.1 <= *first, "{most:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_to_the_length_that_it_may_have_says_so_and_does_nothing_by_half() {
+    let model = ModelServer::start(Dialect::Vllm, |asked| match asked.said() {
+        "talk" => Reply::Text("on and ".repeat(1000)),
+        _ => {
+            let task = |number: usize| json!({ "task": { "title": format!("a task with number {number}") } });
+            let call = |count: usize| {
+                errand_model::Call::new("add_tasks", json!({ "requests": (0..count).map(task).collect::<Vec<_>>() }))
+            };
+            Reply::Calls(vec![call(1), call(100)])
+        }
+    });
+    model.set(|quirks| quirks.keeps_limit = true);
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_ANSWER_TOKENS", "256")]);
+    let ann = sandbox.sign_up().await;
+    let answer = ann.say("", "talk").await;
+    assert!(answer.response.starts_with("on and on and"), "{}", answer.response);
+    assert!(answer.response.ends_with("came to the greatest length that it may have.]"), "{}", answer.response);
+    let answer = ann.say(&answer.conversation_id, "add a hundred").await;
+    assert!(answer.response.contains("so I left that undone"), "{}", answer.response);
+    assert!(answer.tool_calls.is_empty() && ann.list().await.is_empty());
 }

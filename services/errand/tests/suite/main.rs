@@ -26,6 +26,7 @@ mod operation;
 mod parity;
 mod protocol;
 mod provoke;
+mod repeats;
 mod replay;
 mod requests;
 mod rest;

@@ -91,6 +91,21 @@ async fn a_model_makes_a_title_of_the_first_exchange_and_no_answer_waits_for_it(
 }
 
 #[tokio::test]
+async fn a_model_is_asked_for_no_title_where_that_is_switched_off() {
+    let model = ModelServer::saying(Dialect::OpenAi, "You have nothing to do.");
+    model.entitle(|_| Reply::text("An empty list"));
+    let sandbox = thinking_with(&model, &[("ERRAND_LLM_TITLES", "rule")]);
+    let ann = sandbox.sign_up().await;
+    let first = ann.say("", "show me **everything**").await;
+    // As often as a title is asked for at most.
+    for _ in 0..3 {
+        ann.say(&first.conversation_id, "and now?").await;
+    }
+    assert_eq!(conversation(&ann, &first.conversation_id).await.title, "show me everything");
+    assert!(model.asked_for_titles().is_empty());
+}
+
+#[tokio::test]
 async fn a_title_that_the_user_sets_meanwhile_is_never_overwritten() {
     let gate = Arc::new(Gate::default());
     let waiting = gate.clone();

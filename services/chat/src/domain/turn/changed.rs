@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{policy, tool::ToolCall, undo::UNDO},
-    Event, is_read, runs, tasks,
+    Event, runs, tasks,
 };
 
 /// Whether one of the newest events, from this step on, says that a task was changed. Taking back what
@@ -14,8 +14,14 @@ use super::{
 pub fn has_changed(events: &[Event], from: usize) -> bool {
     let redoes = matches!(events.get(1), Some(Event::Undoing { redoes: true, .. }));
     successes(events, from).any(|(call, result)| {
-        !is_read(&call.name) && (call.name != UNDO || redoes) && (result.get("id").is_some() || tasks(result) > 0)
+        !call.reads() && (call.name != UNDO || redoes) && (result.get("id").is_some() || tasks(result) > 0)
     })
+}
+
+/// How many tasks the calls of a turn say they have changed.
+pub(super) fn count(events: &[Event]) -> usize {
+    let changed = successes(events, 0).filter(|(call, _)| !call.reads());
+    changed.map(|(_, result)| if result.get("id").is_some() { 1 } else { tasks(result) }).sum()
 }
 
 /// The turn that one of the newest events, from this step on, says was taken back.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{super::usage, Answer, Event};
+use super::{super::usage, Answer, Event, changed};
 
 /// The longest answer that is kept, in characters.
 pub const LONGEST_REPLY: usize = 20_000;
@@ -28,6 +28,15 @@ pub fn said(text: &str) -> Event {
 #[must_use]
 pub fn replied(events: &[Event], message: Uuid, text: &str) -> Event {
     Event::Replied { message, text: kept(text).into_owned(), usage: usage::spent(events) }
+}
+
+/// What a turn that was stopped says it has done.
+pub(super) fn stopped(events: &[Event]) -> String {
+    match changed::count(events) {
+        0 => "Stopped. Nothing was changed.".to_owned(),
+        1 => "Stopped. One task was changed before that; say \"undo\" to take that back.".to_owned(),
+        count => format!("Stopped. {count} tasks were changed before that; say \"undo\" to take that back."),
+    }
 }
 
 /// The text without U+0000, which is no part of words and which not every engine keeps. What a

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     OpenAi, Settings, Told, Trouble, Unusable,
     connection::Broken,
+    limit,
     request::{self, Form, Wants},
     step,
 };
@@ -112,7 +113,7 @@ async fn models(model: &OpenAi) -> Finding {
 }
 
 async fn words(model: &OpenAi, now: Timestamp) -> Vec<Finding> {
-    let mut form = Form { wants: Wants::Words, usage: true };
+    let mut form = Form::of(Wants::Words);
     let mut findings = Vec::new();
     loop {
         let started = Instant::now();
@@ -158,7 +159,7 @@ async fn words(model: &OpenAi, now: Timestamp) -> Vec<Finding> {
 }
 
 async fn calls(model: &OpenAi, wants: Wants, what: &'static str, now: Timestamp) -> Finding {
-    let mut form = Form { wants, usage: true };
+    let mut form = Form::of(wants);
     let transcript = transcript("Show me my open tasks.", now);
     let told = loop {
         match ask(model, &transcript, form, &mut |_: &str| {}).await {
@@ -188,9 +189,27 @@ async fn calls(model: &OpenAi, wants: Wants, what: &'static str, now: Timestamp)
     Finding { what, verdict, words }
 }
 
-async fn ask(model: &OpenAi, transcript: &Transcript, form: Form, say: &mut Saying<'_>) -> Result<Told, Trouble> {
+async fn ask(model: &OpenAi, transcript: &Transcript, mut form: Form, say: &mut Saying<'_>) -> Result<Told, Trouble> {
     let deadline = Instant::now() + model.settings.total;
-    model.attempt(&request::body(&model.settings, transcript, form), form, deadline, say, &mut None).await
+    loop {
+        let body = request::body(&model.settings, transcript, form);
+        match model.attempt(&body, form, deadline, say, &mut None).await {
+            // Errand does without it, too.
+            Err(trouble) => form = unlimited(form, trouble)?,
+            told => return told,
+        }
+    }
+}
+
+/// How to ask again when it was the limit of the answer that was refused.
+fn unlimited(form: Form, trouble: Trouble) -> Result<Form, Trouble> {
+    let limit = match &trouble {
+        Trouble::Refused { status: 400 | 422, message, .. } if limit::is_about(message) => {
+            form.limit.otherwise(message)
+        }
+        _ => None,
+    };
+    limit.map(|limit| Form { limit, ..form }).ok_or(trouble)
 }
 
 fn judged(trouble: Trouble) -> (Verdict, String) {
@@ -209,5 +228,11 @@ fn judged(trouble: Trouble) -> (Verdict, String) {
 }
 
 fn transcript(said: &str, now: Timestamp) -> Transcript {
-    Transcript { now, time_zone: "UTC".to_owned(), entries: vec![Entry::User(said.to_owned())], last_turn: None }
+    Transcript {
+        now,
+        time_zone: "UTC".to_owned(),
+        entries: vec![Entry::User(said.to_owned())],
+        last_turn: None,
+        left: None,
+    }
 }

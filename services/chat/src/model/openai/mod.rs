@@ -8,8 +8,10 @@ mod breaker;
 mod catalogue;
 pub mod check;
 mod connection;
+mod cut;
 mod events;
 mod gather;
+mod limit;
 mod place;
 mod prompt;
 mod request;
@@ -38,6 +40,7 @@ use self::{
     connection::{Broken, Client, causes},
     events::{Events, Unreadable},
     gather::{Gathered, Whole},
+    limit::Limit,
     request::{Form, Wants},
 };
 use super::{Answer, Failure, Model, ModelError, Saying, Step, Transcript};
@@ -88,6 +91,10 @@ pub struct Settings {
     pub mode: Mode,
     /// About how many tokens of a conversation it reads.
     pub history_tokens: usize,
+    /// How many tokens each of its answers may have.
+    pub answer_tokens: u32,
+    /// Whether it is asked for titles of conversations.
+    pub titles: bool,
     /// How long a connection may take.
     pub connect: Duration,
     /// How long it may be silent before its first byte.
@@ -139,6 +146,8 @@ impl Settings {
             authorities: None,
             mode: Mode::Auto,
             history_tokens: 16_000,
+            answer_tokens: 4_096,
+            titles: true,
             connect: Duration::from_secs(5),
             first: Duration::from_secs(60),
             idle: Duration::from_secs(30),
@@ -160,7 +169,7 @@ impl OpenAi {
         let client = Client::new(endpoint.clone(), key.as_ref(), authorities.as_deref(), *connect)?;
         let wants = if settings.mode == Mode::JsonSchema { Wants::Schema } else { Wants::Tools };
         let breaker = Breaker::new(settings.pause);
-        Ok(Self { client, breaker, form: Mutex::new(Form { wants, usage: true }), settings })
+        Ok(Self { client, breaker, form: Mutex::new(Form::of(wants)), settings })
     }
 
     /// Asks until there is an answer, or nothing is left to try. What was spent on answers that broke off is added to
@@ -175,16 +184,24 @@ impl OpenAi {
         let mut form = self.form();
         let mut pauses = PAUSES.iter();
         let mut first_refusal = None;
+        let mut is_limited = true;
         loop {
-            let body = request::body(&self.settings, transcript, form);
+            let limit = if is_limited { form.limit } else { Limit::Untold };
+            let body = request::body(&self.settings, transcript, Form { limit, ..form });
             let trouble = match self.attempt(&body, form, deadline, say, lost).await {
                 Ok(told) => return Ok((form, told)),
                 Err(trouble) => trouble,
             };
-            if let Trouble::Refused { status, message, .. } = &trouble
-                && let Some(plainer) = self.plainer(form, *status, message)
-            {
-                form = plainer;
+            let again = match &trouble {
+                // The next question may leave more room.
+                Trouble::Refused { status: 400 | 422, message, .. } if limit::is_too_much(message) => {
+                    (std::mem::take(&mut is_limited) && form.limit != Limit::Untold).then_some(form)
+                }
+                Trouble::Refused { status, message, .. } => self.plainer(form, *status, message),
+                _ => None,
+            };
+            if let Some(again) = again {
+                form = again;
                 first_refusal.get_or_insert(trouble);
                 continue;
             }
@@ -206,6 +223,9 @@ impl OpenAi {
         let message = message.to_lowercase();
         let is_about = |words: &[&str]| words.iter().any(|word| message.contains(word));
         let is_refusal = matches!(status, 400 | 422 | 501);
+        if is_refusal && limit::is_about(&message) {
+            return Some(Form { limit: form.limit.otherwise(&message)?, ..form });
+        }
         if !(is_refusal || status == 500 || status == 404) || is_about(&["context", "too long", "exceed"]) {
             return None;
         }
@@ -216,6 +236,9 @@ impl OpenAi {
         let says_nothing = is_refusal && !about_usage && !about_tools && !about_schema;
         if form.usage && (about_usage || says_nothing) {
             return Some(Form { usage: false, ..form });
+        }
+        if says_nothing && form.limit != Limit::Untold {
+            return Some(Form { limit: Limit::Untold, ..form });
         }
         let wants = match form.wants {
             Wants::Tools if is_auto && (about_tools || says_nothing) => Wants::Schema,
@@ -366,7 +389,7 @@ impl Model for OpenAi {
     }
 
     fn makes_titles(&self) -> bool {
-        true
+        self.settings.titles
     }
 
     async fn title(&self, said: &str, answered: &str) -> Result<Answer, Failure> {
@@ -397,10 +420,13 @@ pub fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, say: &mut Saying<'_>
     events.end(&mut |value| gathered.take(&value, say))?;
     let model = gathered.model.take();
     let (whole, usage) = gathered.whole(events.is_done(), say)?;
-    Ok(Answer { step: step(Form { wants: Wants::Tools, usage: true }, whole), usage, model })
+    Ok(Answer { step: step(Form::of(Wants::Tools), whole), usage, model })
 }
 
 fn step(form: Form, whole: Whole) -> Step {
+    if cut::is_cut(&whole) {
+        return cut::step(form.wants, &whole);
+    }
     match (whole.calls.is_empty(), form.wants) {
         (false, _) => Step::Call(whole.calls),
         (true, Wants::Tools) => Step::Reply(whole.text),

@@ -5,9 +5,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Settings, catalogue::AS_TOOLS, prompt};
+use super::{
+    Settings,
+    catalogue::AS_TOOLS,
+    limit::{Limit, most},
+    prompt,
+};
 use crate::{
-    domain::tool::{ToolCall, ToolResult},
+    domain::tool::{CALL_REPEATED, ToolCall, ToolResult},
     model::{Entry, Transcript},
 };
 
@@ -24,6 +29,8 @@ pub(super) struct Form {
     pub(super) wants: Wants,
     /// Whether the stream is to end with what it cost.
     pub(super) usage: bool,
+    /// How it is told how long its answer may be.
+    pub(super) limit: Limit,
 }
 
 /// How a model says what it wants done.
@@ -41,7 +48,22 @@ pub(super) enum Wants {
 enum Part<'t> {
     User(&'t str),
     Assistant(&'t str),
-    Round(Vec<(&'t ToolCall, Option<&'t ToolResult>)>),
+    Round(Vec<(&'t ToolCall, Option<Told<'t>>)>),
+}
+
+/// What a model is told of a call.
+#[derive(Clone, Copy)]
+struct Told<'t> {
+    result: &'t ToolResult,
+    /// What the same call has answered before in this turn, where it was not made again for that.
+    before: Option<&'t Value>,
+}
+
+impl Form {
+    /// With everything that most servers know.
+    pub(super) const fn of(wants: Wants) -> Self {
+        Self { wants, usage: true, limit: Limit::MaxTokens }
+    }
 }
 
 /// The body of a request.
@@ -64,6 +86,8 @@ pub(super) fn body(settings: &Settings, transcript: &Transcript, form: Form) -> 
     if form.usage {
         body["stream_options"] = json!({ "include_usage": true });
     }
+    let most = most(settings, transcript, || body.to_string().len());
+    form.limit.say(&mut body, most);
     body
 }
 
@@ -107,16 +131,29 @@ fn parts(entries: &[Entry]) -> Vec<Part<'_>> {
                 _ => parts.push(Part::Round(vec![(call, None)])),
             },
             Entry::Result(result) => {
+                let Some(Part::Round(round)) = parts.last() else { continue };
+                let open = |(call, known): &(&ToolCall, Option<Told<'_>>)| known.is_none() && call.id == result.call_id;
+                let Some(at) = round.iter().position(open) else { continue };
+                let is_repeated = matches!(&result.outcome, Err(failure) if failure.reason == CALL_REPEATED);
+                let before = round.get(at).filter(|_| is_repeated).and_then(|(call, _)| answered_before(&parts, call));
                 if let Some(Part::Round(round)) = parts.last_mut()
-                    && let Some((_, place)) =
-                        round.iter_mut().find(|(call, known)| known.is_none() && call.id == result.call_id)
+                    && let Some((_, place)) = round.get_mut(at)
                 {
-                    *place = Some(result);
+                    *place = Some(Told { result, before });
                 }
             }
         }
     }
     parts
+}
+
+/// What the same call has answered in the turn that these parts end with.
+fn answered_before<'t>(parts: &[Part<'t>], call: &ToolCall) -> Option<&'t Value> {
+    let this = parts.iter().rev().take_while(|part| !matches!(part, Part::User(_)));
+    this.filter_map(|part| if let Part::Round(round) = part { Some(round) } else { None })
+        .flat_map(|round| round.iter().rev())
+        .filter(|(known, _)| known.is_same(call))
+        .find_map(|(_, told)| told.as_ref()?.result.outcome.as_ref().ok())
 }
 
 impl Part<'_> {
@@ -163,12 +200,16 @@ fn called(call: &ToolCall, id: &str) -> Value {
 }
 
 /// The result of a call between its marks, which nothing inside of it can write.
-fn shown(result: Option<&ToolResult>, longest: usize) -> String {
-    let value = match result.map(|result| &result.outcome) {
+fn shown(told: Option<Told<'_>>, longest: usize) -> String {
+    let mut value = match told.map(|told| &told.result.outcome) {
         Some(Ok(value)) => value.clone(),
         Some(Err(failure)) => json!({ "error": { "reason": failure.reason, "message": failure.message } }),
         None => json!({ "error": { "message": "this call was not made" } }),
     };
+    // It stands above, too, where a small model has overlooked it.
+    if let Some(before) = told.and_then(|told| told.before).filter(|before| before.to_string().len() <= longest / 2) {
+        value["result"] = before.clone();
+    }
     let text = value.to_string();
     let text = if text.len() > longest { too_long(text.len()) } else { text };
     marked(&text)

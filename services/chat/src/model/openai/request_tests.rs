@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::tool::ToolFailure;
 
 fn transcript(entries: Vec<Entry>) -> Transcript {
-    Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "Asia/Tokyo".to_owned(), entries, last_turn: None }
+    Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "Asia/Tokyo".to_owned(), entries, last_turn: None, left: None }
 }
 
 fn user(text: &str) -> Entry {
@@ -136,10 +136,62 @@ fn who_has_no_tools_is_shown_examples_before_the_conversation() {
     let endpoint = crate::model::openai::Endpoint::parse("http://host/v1").unwrap();
     let settings = Settings::new(endpoint, "small".to_owned());
     let of = |wants| {
-        let body = body(&settings, &transcript(vec![user("hello")]), Form { wants, usage: false });
+        let body = body(&settings, &transcript(vec![user("hello")]), Form::of(wants));
         roles(body["messages"].as_array().unwrap()).join(" ")
     };
     assert_eq!(of(Wants::Tools), "system user");
     let shown = of(Wants::Schema);
     assert!(shown.starts_with("system user assistant user assistant") && shown.ends_with("assistant user"), "{shown}");
+}
+
+#[test]
+fn r_083_no_answer_may_have_more_tokens_than_are_set_or_than_are_left_of_the_day() {
+    let endpoint = crate::model::openai::Endpoint::parse("http://host/v1").unwrap();
+    let settings = Settings { answer_tokens: 2000, ..Settings::new(endpoint, "small".to_owned()) };
+    let of = |left: Option<u64>, limit: Limit| {
+        let transcript = Transcript { left, ..transcript(vec![user("hello")]) };
+        body(&settings, &transcript, Form { limit, ..Form::of(Wants::Tools) })
+    };
+    let length = of(None, Limit::Untold).to_string().len();
+    let read = u64::try_from(length.div_ceil(BYTES_OF_TOKEN)).unwrap();
+    for (left, expected) in [
+        (None, 2000),
+        (Some(u64::MAX), 2000),
+        (Some(read + 2001), 2000),
+        (Some(read + 700), 700),
+        (Some(read), 256),
+        (Some(0), 256),
+    ] {
+        assert_eq!(of(left, Limit::MaxTokens)["max_tokens"], expected, "{left:?}");
+        assert_eq!(of(left, Limit::MaxCompletionTokens)["max_completion_tokens"], expected, "{left:?}");
+    }
+    let untold = of(Some(0), Limit::Untold).to_string();
+    assert!(!untold.contains("max_tokens") && !untold.contains("max_completion_tokens"));
+}
+
+#[test]
+fn what_was_not_done_again_is_shown_with_what_it_answered_before() {
+    let milk = |id: &str| {
+        let arguments = json!({"requests": [{"task": {"title": "milk"}}]});
+        Entry::Call(ToolCall { id: id.to_owned(), name: "add_tasks".to_owned(), arguments })
+    };
+    let repeated = |id: &str| {
+        let failure = ToolFailure { reason: CALL_REPEATED.to_owned(), message: "no".to_owned() };
+        Entry::Result(ToolResult { call_id: id.to_owned(), outcome: Err(failure) })
+    };
+    let answer = json!({"tasks": [{"id": "t"}]});
+    let turn = |answer: Value| vec![user("add milk"), milk("a"), result("a", answer), milk("b"), repeated("b")];
+    let shown = |entries: Vec<Entry>, tokens: usize| {
+        let messages = sent(entries, tokens);
+        let content = messages.last().unwrap()["content"].as_str().unwrap();
+        let inside = content.trim_start_matches("<tool_result>\n").trim_end_matches("\n</tool_result>");
+        serde_json::from_str::<Value>(inside).unwrap()
+    };
+    let told = shown(turn(answer.clone()), 1000);
+    assert_eq!((&told["error"]["reason"], &told["result"]), (&json!("CALL_REPEATED"), &answer));
+    let long = shown(turn(json!({"tasks": ["x".repeat(1500)]})), 500);
+    assert_eq!((&long["error"]["reason"], long.get("result")), (&json!("CALL_REPEATED"), None), "it stands above");
+    // What an earlier turn has answered is another matter.
+    let before = [turn(answer), vec![assistant("done"), user("again"), milk("c"), repeated("c")]].concat();
+    assert_eq!(shown(before, 1000).get("result"), None);
 }

@@ -114,6 +114,11 @@ pub(super) fn step(text: &str) -> Step {
     }
 }
 
+/// Whether there is such an object, from its beginning to its end.
+pub(super) fn is_whole(text: &str) -> bool {
+    object(text).is_some()
+}
+
 /// The first object in a text that may have words or fences around it.
 fn object(text: &str) -> Option<Value> {
     let from = text.find('{')?;

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    OpenAi, Settings, Told,
+    OpenAi, Settings, Told, cut,
     request::{Form, Wants},
     step,
 };
-use crate::model::{Answer, Failure};
+use crate::model::{Answer, Failure, Step};
 
 /// How long it may take: nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of what was said is read, in characters.
 const SAID: usize = 2000;
 const ANSWERED: usize = 500;
+
+/// How many tokens it may have, with what is thought before it.
+const MOST: u32 = 1024;
 
 const TASK: &str = "Give a title to the conversation that begins as below: at most six words in the language of the user, \
 on one line, without quotation marks, without markup and without a full stop at the end. Answer with the title and with \
@@ -34,7 +37,9 @@ impl OpenAi {
         match self.attempt(&body, form, deadline, &mut |_: &str| {}, &mut lost).await {
             Ok(Told { whole, usage, model }) => {
                 pass.succeed();
-                Ok(Answer { step: step(form, whole), usage, model })
+                // What was cut off is no title, nor is what is said about that.
+                let step = if cut::is_cut(&whole) { Step::Reply(String::new()) } else { step(form, whole) };
+                Ok(Answer { step, usage, model })
             }
             Err(trouble) => {
                 if trouble.is_outage() {
@@ -56,5 +61,6 @@ fn body(settings: &Settings, form: Form, said: &str, answered: &str) -> Value {
     if form.usage {
         body["stream_options"] = json!({ "include_usage": true });
     }
+    form.limit.say(&mut body, settings.answer_tokens.min(MOST).into());
     body
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         turn::{Event, Turn, ending},
-        usage,
+        usage::{self, Spending},
     },
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
@@ -73,8 +73,12 @@ const HISTORY: &str = "WITH me AS MATERIALIZED (SELECT set_config('errand.owner'
             WHERE c.owner = me.owner AND c.turn = n.turn AND c.step IS NOT NULL OFFSET 0
         ) l
     )
-    SELECT s.*, e.number, h.owners, h.numbers, h.events, t.owner AS last_owner, t.id AS last_turn
+    SELECT s.*, e.number, h.owners, h.numbers, h.events, t.owner AS last_owner, t.id AS last_turn,
+        d.owner AS head_owner, d.spent_day, d.spent_tokens
     FROM me
+    LEFT JOIN LATERAL (
+        SELECT d.owner, d.spent_day, d.spent_tokens FROM chat.heads d WHERE d.owner = me.owner OFFSET 0
+    ) d ON true
     LEFT JOIN LATERAL (
         SELECT t.owner, t.id FROM chat.turns t
         WHERE t.owner = me.owner AND t.conversation = $2 AND t.has_changed AND t.end_time IS NOT NULL
@@ -246,7 +250,13 @@ pub(super) async fn history(
         .bind(count(reach.bytes));
     let rows = database.read(statement).await?;
     let (mut messages, mut turns, mut last_turn) = (Vec::new(), Vec::new(), None);
+    let mut spending = Spending::default();
     for row in &rows {
+        if let Some(day) = row.try_get("spent_day")? {
+            check_owner("heads", owner, row.try_get("head_owner")?, &owner.to_string())?;
+            let tokens: i64 = row.try_get("spent_tokens")?;
+            spending = Spending { day, tokens: tokens.try_into().unwrap_or(0) };
+        }
         let last: Option<Uuid> = row.try_get("last_turn")?;
         if let Some(last) = last {
             check_owner("turns", owner, row.try_get("last_owner")?, &last.to_string())?;
@@ -267,6 +277,7 @@ pub(super) async fn history(
         messages: messages.into_iter().map(|(_, message)| message).collect(),
         turns: turns.into_iter().map(|(_, turn)| turn).collect(),
         last_turn,
+        spending,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         conversation::{Message, Role},
         turn::{Event, Turn, ending},
-        usage,
+        usage::{self, Spending},
     },
     store::{Appended, Begun, Cancel, Followed, History, Lease, NewEvents, NewTurn, Place, Reach, Renewed, Taken},
 };
@@ -236,7 +236,8 @@ pub(super) fn history(
         }
         turns.push((turn, events));
     }
-    Ok(History { messages, turns, last_turn: last_changed(connection, owner, conversation)? })
+    let last_turn = last_changed(connection, owner, conversation)?;
+    Ok(History { messages, turns, last_turn, spending: spending(connection, owner)? })
 }
 
 pub(super) fn take_lease(
@@ -368,11 +369,18 @@ fn last_changed(connection: &Connection, owner: UserId, conversation: Uuid) -> R
 
 /// How many tokens the owner has spent on a day.
 pub(super) fn spent(connection: &Connection, owner: UserId, day: i64) -> Result<u64, Error> {
-    let spent: Option<i64> = connection
-        .prepare_cached("SELECT spent_tokens FROM heads WHERE owner = ?1 AND spent_day = ?2")?
-        .query_row(params![blob(owner), day], |row| row.get(0))
+    let spending = spending(connection, owner)?;
+    Ok(if spending.day == day { spending.tokens } else { 0 })
+}
+
+/// What the owner has spent on the last day on which they have spent anything.
+fn spending(connection: &Connection, owner: UserId) -> Result<Spending, Error> {
+    let spent: Option<(i64, i64)> = connection
+        .prepare_cached("SELECT spent_day, spent_tokens FROM heads WHERE owner = ?1")?
+        .query_row(params![blob(owner)], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(spent.and_then(|spent| u64::try_from(spent).ok()).unwrap_or(0))
+    let (day, tokens) = spent.unwrap_or_default();
+    Ok(Spending { day, tokens: tokens.try_into().unwrap_or(0) })
 }
 
 /// Counts what was spent.
