@@ -144,7 +144,7 @@ pub(crate) fn answer(asked: &Asked, reply: &Reply, quirks: &Quirks, to: &mut Con
         Reply::Fault(_) => return Ok(()),
     };
     let (text, calls, is_cut) = match asked.most_tokens().filter(|_| quirks.keeps_limit) {
-        Some(most) => kept(text, calls, most),
+        Some(most) => kept(&text, calls, most),
         None => (text, calls.to_vec(), false),
     };
     let calls = calls.as_slice();
@@ -195,14 +195,14 @@ fn words(text: &str, quirks: &Quirks, to: &mut Connection) -> io::Result<()> {
 }
 
 /// As much of an answer as fits into so many tokens, and whether that is not all of it.
-fn kept(text: String, calls: &[Call], most: u64) -> (String, Vec<Call>, bool) {
+fn kept(text: &str, calls: &[Call], most: u64) -> (String, Vec<Call>, bool) {
     let mut left = usize::try_from(most.saturating_mul(4)).unwrap_or(usize::MAX);
     let mut cut = |text: &str| {
         let kept: String = text.chars().take(left).collect();
         left -= kept.chars().count();
         kept
     };
-    let kept = cut(&text);
+    let kept = cut(text);
     let begun: Vec<Call> = calls.iter().map(|call| Call { arguments: cut(&call.arguments), ..call.clone() }).collect();
     let is_cut = kept != text || begun != calls;
     (kept, begun, is_cut)

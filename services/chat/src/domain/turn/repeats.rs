@@ -55,8 +55,7 @@ pub(super) fn step(events: &[Event], call: &ToolCall, finished: &[Event]) -> usi
         _ => None,
     };
     let before = events.get(..events.len().saturating_sub(finished.len())).unwrap_or_default();
-    let mut in_doubt =
-        before.iter().enumerate().filter(|(_, event)| outcome(event).is_some_and(|run| run.is_in_doubt()));
+    let mut in_doubt = before.iter().enumerate().filter(|(_, event)| outcome(event).is_some_and(Run::is_in_doubt));
     match in_doubt.nth(finished.iter().filter(|event| outcome(event).is_some()).count()) {
         Some((step, _)) if !call.reads() => step,
         _ => events.len(),
