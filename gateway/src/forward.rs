@@ -33,7 +33,7 @@ use crate::refusal;
 const PREFIX: usize = 5;
 
 /// What a caller says to a face, and no service is told.
-const OF_THE_EDGE: [HeaderName; 7] = [
+static OF_THE_EDGE: [HeaderName; 7] = [
     ACCEPT,
     IF_MATCH,
     IF_NONE_MATCH,
@@ -111,7 +111,7 @@ fn prepare(mut request: Request<Body>) -> Request<Body> {
     }
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
-    for name in OF_THE_EDGE {
+    for name in &OF_THE_EDGE {
         headers.remove(name);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

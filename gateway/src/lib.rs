@@ -35,6 +35,7 @@ use layers::{
     cors::Cors,
     headers::{RequestIds, Stripping},
     limits::Limits,
+    overload::Overload,
     rate::{Rate, Whom},
     route::Route,
     token::Tokens,
@@ -88,6 +89,7 @@ pub fn edge(
         .layer(Through::new(Limits))
         .layer(Through::new(Stripping::new(config.trusted_proxies)))
         .layer(Through::new(Route::new(Arc::new(Bindings::new()))))
+        .layer(Through::new(Overload))
         .layer(Through::new(Rate::new(Whom::Address, address, replicas, clock.clone())))
         .layer(Through::new(Tokens::new(verifier)))
         .layer(Through::new(Rate::new(Whom::User, user, replicas, clock)))

@@ -64,7 +64,7 @@ def test_r_061_the_server_does_what_its_document_says(unlimited, tmp_path):
     assert called(unlimited, "/api/auth/signup", who, {"x-forwarded-for": new_place()})[0] == 201
     url = f"http://{unlimited.address}"
     command = ["schemathesis", "--config-file", str(HERE / "openapi/schemathesis.toml"), "run"]
-    command += [f"{url}/openapi.json", "--max-examples", EXAMPLES, "--workers", "2", "--no-color"]
+    command += [f"{url}/openapi.json", "--max-examples", EXAMPLES, "--workers", "1", "--no-color"]
     environment = dict(os.environ, SERVER=url, EMAIL=who["email"], PASSWORD=PASSWORD)
     environment |= {"PYTHONPATH": str(HERE / "openapi"), "PYTHONDONTWRITEBYTECODE": "1"}
     with busy(unlimited, who["email"]):

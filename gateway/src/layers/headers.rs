@@ -19,7 +19,7 @@ use super::Step;
 
 /// What passes in, however often it is said: lists, and what a later room refuses when it is said
 /// twice.
-const PASSED_IN: [HeaderName; 13] = [
+static PASSED_IN: [HeaderName; 13] = [
     header::CONTENT_TYPE,
     header::TE,
     header::AUTHORIZATION,
@@ -37,7 +37,7 @@ const PASSED_IN: [HeaderName; 13] = [
 
 /// What passes in when it is said once. Said twice it is dropped, so that no two rooms can believe
 /// two different values.
-const PASSED_IN_ONCE: [HeaderName; 6] = [
+static PASSED_IN_ONCE: [HeaderName; 6] = [
     header::USER_AGENT,
     HeaderName::from_static("connect-protocol-version"),
     HeaderName::from_static("connect-timeout-ms"),
@@ -47,7 +47,7 @@ const PASSED_IN_ONCE: [HeaderName; 6] = [
 ];
 
 /// What passes out, beside everything that starts with `grpc-`.
-const PASSED_OUT: [HeaderName; 15] = [
+static PASSED_OUT: [HeaderName; 15] = [
     header::CONTENT_TYPE,
     header::CONTENT_SECURITY_POLICY,
     header::X_CONTENT_TYPE_OPTIONS,
@@ -73,6 +73,22 @@ pub(crate) struct RequestIds {
 /// Drops the headers that are not for the other side.
 pub(crate) struct Stripping {
     trusted: Vec<Network>,
+}
+
+/// How a header passes in.
+enum Passes {
+    Always,
+    Once,
+}
+
+impl Passes {
+    fn of(name: &HeaderName) -> Option<Self> {
+        if *name == request_id::HEADER || PASSED_IN.contains(name) {
+            Some(Self::Always)
+        } else {
+            PASSED_IN_ONCE.contains(name).then_some(Self::Once)
+        }
+    }
 }
 
 // === impl RequestIds ===
@@ -122,15 +138,22 @@ impl Step for Stripping {
         }
         let outside = std::mem::take(request.headers_mut());
         let inside = request.headers_mut();
-        for name in PASSED_IN.into_iter().chain([request_id::HEADER]) {
-            for value in outside.get_all(&name) {
-                inside.append(name.clone(), value.clone());
-            }
-        }
-        for name in PASSED_IN_ONCE {
-            let mut values = outside.get_all(&name).iter();
-            if let (Some(value), None) = (values.next(), values.next()) {
-                inside.insert(name, value.clone());
+        inside.reserve(outside.keys_len());
+        let mut said = None;
+        for (name, value) in outside {
+            // Of a name that is said again only the value comes.
+            match name {
+                Some(name) => {
+                    said = Passes::of(&name).map(|passes| (name.clone(), passes));
+                    if said.is_some() {
+                        inside.append(name, value);
+                    }
+                }
+                None => match &said {
+                    Some((name, Passes::Always)) => _ = inside.append(name.clone(), value),
+                    Some((name, Passes::Once)) => _ = inside.remove(name),
+                    None => {}
+                },
             }
         }
         Ok(())

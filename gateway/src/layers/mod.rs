@@ -4,6 +4,7 @@
 pub(crate) mod cors;
 pub(crate) mod headers;
 pub(crate) mod limits;
+pub(crate) mod overload;
 pub(crate) mod rate;
 pub(crate) mod route;
 pub(crate) mod token;

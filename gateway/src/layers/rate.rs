@@ -10,6 +10,7 @@ use errand_chassis::{
     Error,
     address::{self, ClientAddress},
     clock::Clock,
+    protocol,
 };
 use errand_proto::contract::RateClass;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -120,8 +121,8 @@ fn tell(standing: &Standing, headers: &mut HeaderMap) {
         return;
     }
     headers.insert(LIMIT, HeaderValue::from(standing.limit));
-    headers.insert(REMAINING, HeaderValue::from(standing.remaining));
-    headers.insert(RESET, HeaderValue::from(refusal::whole_seconds(standing.whole_in)));
+    headers.insert(REMAINING, protocol::once(HeaderValue::from(standing.remaining)));
+    headers.insert(RESET, protocol::once(HeaderValue::from(refusal::whole_seconds(standing.whole_in))));
 }
 
 /// What a limit is for. This machine has none; who stands in front of us and speaks for others is named as a

@@ -1,18 +1,24 @@
-//! How many calls a role works on at once, and how long the others wait.
+//! How many calls are worked on at once, and how long the others wait.
 //!
-//! Work that is late is no use: a queue that does not empty only makes everybody wait. So calls
-//! wait briefly for a place, and when the queue has not been empty for a while, hardly at all; who
-//! gets none is told so while it still can do something else. Calls that have limits of their own
-//! are not counted: streams, the assistant's turns, the hashing of passwords, and what tells
-//! whether we are well.
+//! Work that is late is no use: a queue that does not empty only makes everybody wait. There are
+//! two of them. A call that was read waits for a processor ([`Arrivals`], one for each listener);
+//! then it waits for one of a role's places, whose holders wait for a disk or a database
+//! ([`Admission`]). In both it may wait briefly, and when the queue has not been empty for a while,
+//! hardly at all; who waited in vain is told so while it still can do something else. Calls that
+//! have limits of their own are not refused: streams, the assistant's turns, the hashing of
+//! passwords, and what tells whether we are well.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use errand_proto::contract::{Method, RateClass};
+use http::Extensions;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout},
@@ -32,6 +38,32 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const HASTE: Duration = Duration::from_millis(5);
 /// From when on a queue is no burst any more.
 const STANDING: Duration = Duration::from_millis(100);
+/// A call that had to wait no longer than this found no queue.
+const PROMPT: Duration = Duration::from_millis(2);
+/// So many calls for each core are under way without anybody being refused: a machine that is slow for
+/// other reasons is not made faster by it.
+const SPARED: usize = 64;
+
+/// The calls that came in through a listener and have no answer yet.
+#[derive(Debug)]
+pub struct Arrivals {
+    under_way: AtomicUsize,
+    spared: usize,
+    begun: Instant,
+    /// When a call was last worked on as soon as it was read, in milliseconds from the beginning.
+    prompt_at: AtomicU64,
+}
+
+/// When a call was read, and among how many; a request extension.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    at: Instant,
+    among: Arc<Arrivals>,
+}
+
+/// Counts as a call that is under way, until its answer begins.
+#[derive(Debug)]
+pub struct UnderWay(Arc<Arrivals>);
 
 /// The places of a role.
 #[derive(Debug)]
@@ -47,14 +79,81 @@ pub struct Admission {
 /// Counts as one who waits, for as long as it lives.
 struct Waiting<'a>(&'a AtomicUsize);
 
+/// Whether calls of a method are refused when there is too much to do.
+#[must_use]
+pub fn counts(method: &Method) -> bool {
+    !method.server_streaming && matches!(method.rate, RateClass::Read | RateClass::Write)
+}
+
+/// Refuses a call that is late already. The first who works on it asks; what follows has taken its own time.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED, OVERLOADED.
+pub fn in_time(extensions: &mut Extensions) -> Result<(), Error> {
+    match extensions.remove::<Arrival>() {
+        Some(arrival) if arrival.is_late() => Err(protocol::overloaded()),
+        _ => Ok(()),
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
+}
+
+// === impl Arrivals ===
+
+impl Arrivals {
+    /// For a listener that has this machine to itself.
+    #[must_use]
+    pub fn of_this_machine() -> Self {
+        Self::new(cores() * SPARED)
+    }
+
+    fn new(spared: usize) -> Self {
+        Self { under_way: AtomicUsize::new(0), spared, begun: Instant::now(), prompt_at: AtomicU64::new(0) }
+    }
+
+    /// Another call was read.
+    #[must_use]
+    pub fn arrive(self: &Arc<Self>) -> (Arrival, UnderWay) {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        (Arrival { at: Instant::now(), among: self.clone() }, UnderWay(self.clone()))
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    /// Whether it has waited for longer than it should.
+    fn is_late(&self) -> bool {
+        let (now, all) = (Instant::now(), &self.among);
+        let (waited, moment) = (now - self.at, millis(now - all.begun));
+        if waited <= PROMPT {
+            all.prompt_at.store(moment, Ordering::Relaxed);
+            return false;
+        }
+        let standing = millis(STANDING) < moment.saturating_sub(all.prompt_at.load(Ordering::Relaxed));
+        waited > if standing { HASTE } else { PATIENCE } && all.under_way.load(Ordering::Relaxed) > all.spared
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 // === impl Admission ===
 
 impl Admission {
     /// As many places as this machine has use for.
     #[must_use]
     pub fn of_this_machine() -> Self {
-        let cores = thread::available_parallelism().map_or(2, usize::from);
-        Self::new((cores * FOR_EACH_CORE).max(LEAST))
+        Self::new((cores() * FOR_EACH_CORE).max(LEAST))
     }
 
     /// So many places.
@@ -67,12 +166,6 @@ impl Admission {
             begun: Instant::now(),
             queued_since: AtomicU64::new(0),
         }
-    }
-
-    /// Whether calls of a method need a place.
-    #[must_use]
-    pub fn counts(method: &Method) -> bool {
-        !method.server_streaming && matches!(method.rate, RateClass::Read | RateClass::Write)
     }
 
     /// A place, for as long as it is held.
@@ -95,7 +188,7 @@ impl Admission {
     }
 
     fn patience(&self) -> Duration {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let now = millis(self.begun.elapsed()).max(1);
         let since = self.queued_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         let stands = since.is_err_and(|since| Duration::from_millis(now.saturating_sub(since)) > STANDING);
         if stands { HASTE } else { PATIENCE }
@@ -160,9 +253,43 @@ mod tests {
         assert!(first.await.is_ok());
     }
 
+    /// Whether a call is late that waits for so long.
+    async fn is_late_after(arrivals: &Arc<Arrivals>, wait: Duration) -> bool {
+        let (arrival, _under_way) = arrivals.arrive();
+        tokio::time::advance(wait).await;
+        let mut extensions = Extensions::new();
+        extensions.insert(arrival);
+        let answer = in_time(&mut extensions);
+        assert!(in_time(&mut extensions).is_ok(), "who works on it later does not ask again");
+        answer.is_err_and(|refused| refused.reason() == "OVERLOADED")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r_110_a_call_that_waited_50_ms_for_a_processor_is_late_and_5_when_all_have_to_wait() {
+        let arrivals = Arc::new(Arrivals::new(1));
+        let _others = [arrivals.arrive(), arrivals.arrive()];
+        let [prompt, short, long] = [1, 30, 51].map(Duration::from_millis);
+        assert!(!is_late_after(&arrivals, prompt).await);
+        assert!(is_late_after(&arrivals, long).await, "too long for a burst");
+        assert!(!is_late_after(&arrivals, short).await, "a burst passes");
+        assert!(is_late_after(&arrivals, short).await, "for more than 100 ms nobody was worked on at once");
+        assert!(!is_late_after(&arrivals, prompt).await && !is_late_after(&arrivals, short).await, "the queue was empty");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r_110_no_call_is_late_among_few() {
+        let arrivals = Arc::new(Arrivals::new(2));
+        let other = arrivals.arrive();
+        assert!(!is_late_after(&arrivals, Duration::from_secs(9)).await);
+        let another = arrivals.arrive();
+        assert!(is_late_after(&arrivals, Duration::from_secs(9)).await);
+        drop((other, another));
+        assert!(!is_late_after(&arrivals, Duration::from_secs(9)).await, "those who have their answers do not count");
+    }
+
     #[test]
     fn r_110_streams_turns_and_passwords_have_limits_of_their_own() {
-        let counts = |path: &str| Admission::counts(Method::find(path).unwrap());
+        let counts = |path: &str| super::counts(Method::find(path).unwrap());
         assert!(counts("/errand.task.v1.TaskService/GetTask") && counts("/errand.task.v1.TaskService/CreateTask"));
         assert!(!counts("/errand.task.v1.TaskService/WatchTasks"));
         assert!(!counts("/errand.chat.v1.ChatService/SendMessage") && !counts("/errand.auth.v1.AuthService/LogIn"));

@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use errand_proto::contract::{Method, RateClass};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
-use crate::error::Error;
+use crate::{error::Error, protocol};
 
 /// The longest a unary call may take.
 pub const UNARY: Duration = Duration::from_secs(30);
@@ -78,10 +78,12 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// What is left of it as `grpc-timeout`, in milliseconds.
+    /// What is left of it as `grpc-timeout`, in milliseconds; nothing once it has passed.
     #[must_use]
-    pub fn to_header(self) -> String {
-        format!("{}m", self.remaining().as_millis().min(99_999_999))
+    pub fn to_header(self) -> Option<HeaderValue> {
+        let left = self.remaining();
+        let text = (!left.is_zero()).then(|| format!("{}m", left.as_millis().min(99_999_999)))?;
+        HeaderValue::try_from(text).ok().map(protocol::once)
     }
 }
 
@@ -175,8 +177,6 @@ fn invalid() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn remaining(path: &str, timeout: Option<&str>) -> Result<Option<Duration>, Error> {
@@ -201,7 +201,9 @@ mod tests {
     async fn what_remains_is_passed_on() {
         let deadline = Deadline::after(Duration::from_secs(2));
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(deadline.to_header(), "1500m");
+        assert_eq!(deadline.to_header().unwrap(), "1500m");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(deadline.to_header(), None);
     }
 
     #[tokio::test]

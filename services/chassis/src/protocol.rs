@@ -250,6 +250,14 @@ pub fn overloaded() -> Error {
         .retry_after(Duration::from_secs(1))
 }
 
+/// A value of a header that will hardly be said again on its connection. The tables in which HTTP/2 keeps
+/// headers (RFC 7541) are then left to those that are.
+#[must_use]
+pub fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
 /// The error of a path that no method has.
 #[must_use]
 pub fn unknown_method(path: &str) -> Error {

@@ -22,7 +22,7 @@ use tracing::{Instrument, debug, error, info_span};
 
 use crate::{
     access,
-    admission::Admission,
+    admission::{self, Admission},
     clock::Clock,
     deadline::{self, Deadline},
     error::{self as errors, Error},
@@ -138,8 +138,11 @@ impl Role {
         if deadline.is_some_and(|deadline| deadline.remaining().is_zero()) {
             return Err(deadline::exceeded().into());
         }
-        let _place = match method.filter(|method| Admission::counts(method)) {
-            Some(_) => Some(self.admission.enter().await?),
+        let _place = match method.filter(|method| admission::counts(method)) {
+            Some(_) => {
+                admission::in_time(request.extensions_mut())?;
+                Some(self.admission.enter().await?)
+            }
             None => None,
         };
         if let Some(method) = method

@@ -14,18 +14,17 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
-    service::TowerToHyperService,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Duration, Instant, Sleep, sleep, sleep_until},
 };
 use tonic::{Status, body::Body};
-use tower::{ServiceExt, service_fn};
+use tower::ServiceExt;
 
 use super::{
     guarded::{Guarded, Shared},
@@ -35,6 +34,7 @@ use super::{
 };
 use crate::{
     address::{PeerAddress, PeerVerified},
+    admission::{Arrivals, UnderWay},
     chance,
     drain::Drain,
     error::Error,
@@ -88,6 +88,7 @@ pub(super) async fn connection(
     accepted: Accepted,
     upstream: Upstream,
     limits: &Limits,
+    arrivals: &Arc<Arrivals>,
     stopping: &Drain,
 ) -> Result<(), Failed> {
     let opening = Instant::now() + limits.opening;
@@ -106,9 +107,12 @@ pub(super) async fn connection(
     let stretch = limits.opening;
     let (calls, end) = (Arc::new(Calls::new(limits.streams as usize)), Drain::new());
     let service = {
-        let (wire, calls, end) = (wire.clone(), calls.clone(), end.clone());
+        let (wire, calls, arrivals, end) = (wire.clone(), calls.clone(), arrivals.clone(), end.clone());
+        // This runs when the request was read; what it returns, when it is its turn.
         service_fn(move |mut request: Request<Incoming>| {
+            let (arrival, under_way) = arrivals.arrive();
             let extensions = request.extensions_mut();
+            extensions.insert(arrival);
             extensions.insert(peer);
             extensions.insert(ConnectionEnd(end.clone()));
             if let Some(verified) = verified {
@@ -117,12 +121,12 @@ pub(super) async fn connection(
             if calls.seen.fetch_add(1, Ordering::Relaxed) == 0 {
                 wire.lock().called();
             }
-            answer(upstream.clone(), request, calls.running.clone(), stretch)
+            answer(upstream.clone(), request, calls.running.clone(), stretch, under_way)
         })
     };
     let builder = builder(limits);
     let guarded = TokioIo::new(Guarded::new(Lingering::new(stream), wire.clone()));
-    let speaking = pin!(builder.serve_connection(guarded, TowerToHyperService::new(service)));
+    let speaking = pin!(builder.serve_connection(guarded, service));
     let alarm = pin!(sleep_until(opening));
     let mut watched = Watched { speaking, wire, alarm };
     let asked = tokio::select! {
@@ -179,6 +183,7 @@ async fn answer(
     request: Request<Incoming>,
     running: Arc<Semaphore>,
     stretch: Duration,
+    _under_way: UnderWay,
 ) -> Result<Response<Answering>, Infallible> {
     let running = running.acquire_owned().await.ok();
     // What may be a second request to somebody in front of us must not be one to us.

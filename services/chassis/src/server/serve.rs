@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::{debug, warn};
 
 use super::{connection::connection, entrance::Entrance};
-use crate::{address::Network, drain::Drain, listener::Listener, upstream::Upstream};
+use crate::{address::Network, admission::Arrivals, drain::Drain, listener::Listener, upstream::Upstream};
 
 /// What a listener allows.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ impl Default for Limits {
 /// drain deadline passes is cut. hyper alone would wait for the last stream forever.
 pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
     let mut entrance = Entrance::new(listener.into(), &limits);
-    let stopping = Drain::new();
+    let (arrivals, stopping) = (Arc::new(Arrivals::of_this_machine()), Drain::new());
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
@@ -113,10 +113,11 @@ pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Lim
             accepted = entrance.accept() => accepted,
         };
         let Some((accepted, slot)) = accepted else { continue };
-        let (service, limits, stopping) = (service.clone(), limits.clone(), stopping.clone());
+        let (service, limits) = (service.clone(), limits.clone());
+        let (arrivals, stopping) = (arrivals.clone(), stopping.clone());
         connections.spawn(async move {
             let peer = accepted.peer;
-            if let Err(error) = connection(accepted, service, &limits, &stopping).await {
+            if let Err(error) = connection(accepted, service, &limits, &arrivals, &stopping).await {
                 debug!(%peer, error, "connection ended");
             }
             drop(slot);

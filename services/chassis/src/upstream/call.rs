@@ -44,7 +44,7 @@ const MOST_TURNED_AWAY: usize = 2;
 const ASKED: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"];
 
 /// What HTTP/2 has no place for.
-const OF_A_CONNECTION: [HeaderName; 5] = [
+static OF_A_CONNECTION: [HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -229,11 +229,7 @@ impl Remote {
         *request.uri_mut() = Uri::from_parts(uri).map_err(|error| Failed::For(Error::internal(&error)))?;
         *request.headers_mut() = call.headers.clone();
         if let Some(deadline) = call.deadline {
-            if deadline.remaining().is_zero() {
-                return Err(Failed::For(deadline::exceeded()));
-            }
-            let left =
-                HeaderValue::from_str(&deadline.to_header()).map_err(|error| Failed::For(Error::internal(&error)))?;
+            let left = deadline.to_header().ok_or_else(|| Failed::For(deadline::exceeded()))?;
             request.headers_mut().insert(deadline::HEADER, left);
         }
         Ok(request)
@@ -250,7 +246,7 @@ impl Call {
         // Only what the edge has found out about the client is told on, not what somebody else says.
         headers.remove(FORWARDED_FOR);
         // They are of the connection that the call came on.
-        for name in OF_A_CONNECTION {
+        for name in &OF_A_CONNECTION {
             headers.remove(name);
         }
         if let Some(ClientAddress(client)) = extensions.get()
