@@ -273,7 +273,10 @@ mod tests {
         assert!(is_late_after(&arrivals, long).await, "too long for a burst");
         assert!(!is_late_after(&arrivals, short).await, "a burst passes");
         assert!(is_late_after(&arrivals, short).await, "for more than 100 ms nobody was worked on at once");
-        assert!(!is_late_after(&arrivals, prompt).await && !is_late_after(&arrivals, short).await, "the queue was empty");
+        assert!(
+            !is_late_after(&arrivals, prompt).await && !is_late_after(&arrivals, short).await,
+            "the queue was empty"
+        );
     }
 
     #[tokio::test(start_paused = true)]

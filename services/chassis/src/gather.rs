@@ -2,7 +2,7 @@
 //!
 //! The library of HTTP/2 writes as soon as it is woken, and it is woken by the first call that has something to say:
 //! calls that are ready at the same moment would cost a system call each. So a small write lets everybody who is
-//! ready go first, once. What they say then goes out together; nobody waits for time to pass.
+//! ready go first, twice. What they say then goes out together; nobody waits for time to pass.
 
 use std::{
     io::{self, IoSlice},
@@ -20,10 +20,13 @@ use crate::upstream::Heard;
 /// What is this large goes out by itself.
 const ENOUGH: usize = 8 * 1024;
 
-/// Whether what is to be written was held back for others.
+/// For how many turns of everybody who is ready: those who are woken in the first have theirs in the second.
+const TURNS: u8 = 2;
+
+/// How often what is to be written was held back for others.
 #[derive(Debug, Default)]
 pub(crate) struct Gather {
-    is_held: bool,
+    held: u8,
 }
 
 /// A connection that is written to like that.
@@ -39,17 +42,17 @@ impl Gather {
     /// Whether a write of these pieces is to be tried again when everybody had a turn who is ready now. Its task is
     /// woken for that.
     pub(crate) fn holds(&mut self, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> bool {
-        if self.is_held || slices.iter().map(|slice| slice.len()).sum::<usize>() >= ENOUGH {
+        if self.held >= TURNS || slices.iter().map(|slice| slice.len()).sum::<usize>() >= ENOUGH {
             return false;
         }
-        self.is_held = true;
+        self.held += 1;
         // Dropped at once: what matters is that it has the task woken behind those that are ready.
         pin!(yield_now()).poll(context).is_pending()
     }
 
     /// All of it is written.
     pub(crate) const fn flushed(&mut self) {
-        self.is_held = false;
+        self.held = 0;
     }
 }
 
