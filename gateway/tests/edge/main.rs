@@ -10,6 +10,7 @@ mod faces;
 mod fuzz;
 mod headers;
 mod limits;
+mod overload;
 mod paths;
 mod rates;
 mod rest;
