@@ -140,7 +140,8 @@ pub(crate) struct Auth {
 /// What is logged and how.
 #[derive(Debug)]
 pub(crate) struct Log {
-    /// `ERRAND_LOG`, default `info`: a level, or directives such as `info,errand_chat=debug`.
+    /// `ERRAND_LOG`, default `info`: a level, or directives such as `info,errand_chat=debug`. Nothing of the level
+    /// `trace` is compiled into a release.
     pub(crate) filter: String,
     /// `ERRAND_LOG_FORMAT`, default `auto`: pretty on a terminal, JSON otherwise.
     pub(crate) format: LogFormat,
