@@ -132,6 +132,7 @@ async fn the_text_of_a_process_that_ends_is_heard_first_and_then_the_model_begin
         }
         let mut told = "Hä".to_owned();
         two.model.pen.add_permits(2);
+        hear(&mut far, &mut told, "Hällo to all.").await;
         two.model.gate.add_permits(1);
         assert_eq!(rest(&mut far, &mut told).await, [(1, "model_answered"), (2, "turn_replied")]);
         assert_eq!((told.as_str(), two.model.asked()), ("Hällo to all.", 1));
