@@ -128,12 +128,15 @@ impl Arrival {
     fn is_late(&self) -> bool {
         let (now, all) = (Instant::now(), &self.among);
         let (waited, moment) = (now - self.at, millis(now - all.begun));
+        let prompt_at = all.prompt_at.load(Ordering::Relaxed);
         if waited <= PROMPT {
-            all.prompt_at.store(moment, Ordering::Relaxed);
+            // All cores read it; they need not hear the same again.
+            if prompt_at != moment {
+                all.prompt_at.store(moment, Ordering::Relaxed);
+            }
             return false;
         }
-        let standing = millis(STANDING) < moment.saturating_sub(all.prompt_at.load(Ordering::Relaxed));
-        waited > if standing { HASTE } else { PATIENCE } && all.under_way.load(Ordering::Relaxed) > all.spared
+        waited > patience(moment.saturating_sub(prompt_at)) && all.under_way.load(Ordering::Relaxed) > all.spared
     }
 }
 
@@ -141,6 +144,11 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// How long a call waits in a queue that has stood for so many milliseconds.
+fn patience(stood: u64) -> Duration {
+    if stood > millis(STANDING) { HASTE } else { PATIENCE }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -190,8 +198,7 @@ impl Admission {
     fn patience(&self) -> Duration {
         let now = millis(self.begun.elapsed()).max(1);
         let since = self.queued_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
-        let stands = since.is_err_and(|since| Duration::from_millis(now.saturating_sub(since)) > STANDING);
-        if stands { HASTE } else { PATIENCE }
+        patience(since.map_or_else(|since| now.saturating_sub(since), |_| 0))
     }
 }
 

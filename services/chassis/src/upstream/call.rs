@@ -1,6 +1,6 @@
 //! One call of a remote peer: on which connections, for how long, and what comes of it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use errand_proto::contract::Method;
@@ -33,9 +33,6 @@ use crate::{
 
 /// How often a call is sent at most, of which all but two were provably not read.
 const ATTEMPTS: usize = 8;
-
-/// What is kept of a caller's time to say that the peer is away; of a short time a quarter.
-const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How many replicas may turn a call away before the caller is told.
 const MOST_TURNED_AWAY: usize = 2;
@@ -174,9 +171,7 @@ impl Remote {
     }
 
     async fn load(&self, call: &Call, not: Option<&Arc<Site>>) -> Result<Load, Error> {
-        let left = call.head.remaining();
-        let by = call.head.instant() - LAST_WORDS.min(left / 4);
-        within(call.head, self.pool.take(call.kind, not, by)).await?.map_err(|none| match none {
+        within(call.head, self.pool.take(call.kind, not, call.head)).await?.map_err(|none| match none {
             NoLink::Unreachable => answer::unreachable(),
             NoLink::Crowded => answer::crowded(),
         })

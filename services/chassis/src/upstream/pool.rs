@@ -23,7 +23,7 @@ use super::{
     link::{Link, Load, Site},
     resolve::{Finder, Found, Place},
 };
-use crate::{chance, target::Targets, tls::ClientTls};
+use crate::{chance, deadline::Deadline, target::Targets, tls::ClientTls};
 
 /// Connections to one place at most, by kind.
 const MOST: [usize; 2] = [16, 128];
@@ -31,6 +31,8 @@ const MOST: [usize; 2] = [16, 128];
 const WAITING: usize = 8192;
 /// The first and the longest pause before a place is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// What is kept of a caller's time to say that the peer is away; of a short time a quarter.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A connection that lasted as long as this was a good one: the next is made at once.
 const LASTED: Duration = Duration::from_secs(1);
 
@@ -105,18 +107,19 @@ impl Pool {
     }
 
     /// A connection for a call, if possible to another place than `not`. Waits where that makes sense;
-    /// who calls says for how long, and by when it is to be told that the peer is away.
+    /// who calls says for how long, and is told shortly before that if the peer is away.
     pub(super) async fn take(
         self: &Arc<Self>,
         kind: Kind,
         not: Option<&Arc<Site>>,
-        by: Instant,
+        head: Deadline,
     ) -> Result<Load, NoLink> {
         if let Some(load) = self.pick(kind, not) {
             return Ok(load);
         }
         let _waits = self.waiting.try_acquire().map_err(|_| NoLink::Crowded)?;
         let began = Instant::now();
+        let by = head.instant() - LAST_WORDS.min(head.remaining() / 4);
         loop {
             let freed = self.links(kind).freed.notified();
             tokio::pin!(freed);

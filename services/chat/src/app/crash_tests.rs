@@ -194,10 +194,22 @@ fn born(store: Arc<dyn Store>, model: Puppet, task: &FakeTask, life: i32) -> Wor
 
 /// One life: sends the message and dies at this write, or not at all.
 async fn live(kept: &Kept, task: &FakeTask, life: i32, writes: usize, stores_the_last: bool) -> Option<Answered> {
+    say_and_die(kept, task, (busy_model(), "add milk and eggs"), life, writes, stores_the_last).await
+}
+
+/// The same with another model, which is told something else.
+async fn say_and_die(
+    kept: &Kept,
+    task: &FakeTask,
+    (model, said): (Puppet, &str),
+    life: i32,
+    writes: usize,
+    stores_the_last: bool,
+) -> Option<Answered> {
     let store = Mortal { store: kept.open().await, writes_left: AtomicUsize::new(writes), stores_the_last };
     let store = Arc::new(store);
-    let world = born(store.clone(), busy_model(), task, life);
-    let answered = world.send(repeatable("add milk and eggs")).await;
+    let world = born(store.clone(), model, task, life);
+    let answered = world.send(repeatable(said)).await;
     let dead = store.is_dead();
     world.close().await;
     match answered {
@@ -221,29 +233,37 @@ async fn check(kept: &Kept, task: &FakeTask, answered: &Answered) {
     world.close().await;
 }
 
-#[tokio::test]
-async fn r_103_a_crash_at_any_write_loses_nothing_and_repeats_nothing() {
+/// Lets somebody live on an empty store and die at its first write, then at its second, until nobody dies any more,
+/// which `lives` answers. There are seven places to die at least.
+async fn dying_at_each_write(mut lives: impl AsyncFnMut(&Kept, usize, bool) -> bool) {
     for mut kept in Kept::each().await {
         for stores_the_last in [false, true] {
-            let mut writes = 1;
-            loop {
-                kept = kept.emptied().await;
-                let task = FakeTask::default();
-                let first = live(&kept, &task, 0, writes, stores_the_last).await;
-                let answered = match &first {
-                    Some(answered) => answered.clone(),
-                    None => live(&kept, &task, 1, usize::MAX, false).await.expect("nothing dies any more"),
-                };
-                check(&kept, &task, &answered).await;
-                if first.is_some() {
-                    break;
-                }
+            let mut writes = 0;
+            let mut died = true;
+            while died {
                 writes += 1;
+                kept = kept.emptied().await;
+                died = lives(&kept, writes, stores_the_last).await;
             }
-            // start, answered, finished, finished, answered, finished, replied: each was a place to die.
             assert!(writes >= 7, "{writes}");
         }
     }
+}
+
+#[tokio::test]
+async fn r_103_a_crash_at_any_write_loses_nothing_and_repeats_nothing() {
+    // Those are: start, answered, finished, finished, answered, finished, replied.
+    dying_at_each_write(async |kept, writes, stores_the_last| {
+        let task = FakeTask::default();
+        let first = live(kept, &task, 0, writes, stores_the_last).await;
+        let answered = match &first {
+            Some(answered) => answered.clone(),
+            None => live(kept, &task, 1, usize::MAX, false).await.expect("nothing dies any more"),
+        };
+        check(kept, &task, &answered).await;
+        first.is_none()
+    })
+    .await;
 }
 
 /// A model that adds the same task whenever it is asked.
@@ -257,35 +277,22 @@ fn repeating() -> Puppet {
 
 #[tokio::test]
 async fn r_103_what_is_asked_for_again_is_done_once_wherever_a_process_dies() {
-    for mut kept in Kept::each().await {
-        for stores_the_last in [false, true] {
-            let mut writes = 1;
-            loop {
-                kept = kept.emptied().await;
-                let task = FakeTask::default();
-                let store = kept.open().await;
-                let mortal = Mortal { store, writes_left: AtomicUsize::new(writes), stores_the_last };
-                let dying = born(Arc::new(mortal), repeating(), &task, 0);
-                let died = dying.send(repeatable("add milk")).await.is_err();
-                dying.close().await;
+    // Those are: the message, three answers, and what came of each.
+    dying_at_each_write(async |kept, writes, stores_the_last| {
+        let task = FakeTask::default();
+        let first = say_and_die(kept, &task, (repeating(), "add milk"), 0, writes, stores_the_last).await;
 
-                let last = born(kept.open().await, repeating(), &task, 1);
-                let done = last.send(repeatable("add milk")).await.unwrap();
-                assert!(done.text.contains("One task was changed"), "{}", done.text);
-                let failed = |run: &crate::domain::turn::Run<'_>| run.outcome.unwrap().as_ref().err().cloned();
-                let came: Vec<_> = runs(&done.events).iter().map(|run| failed(run).map(|it| it.reason)).collect();
-                assert_eq!(came, [None, Some("CALL_REPEATED".to_owned()), Some("CALL_REPEATED".to_owned())]);
-                assert_eq!(task.made(), 1, "after {writes} writes");
-                last.close().await;
-                if !died {
-                    break;
-                }
-                writes += 1;
-            }
-            // The message, three answers, and what came of each.
-            assert!(writes >= 7, "{writes}");
-        }
-    }
+        let last = born(kept.open().await, repeating(), &task, 1);
+        let done = last.send(repeatable("add milk")).await.unwrap();
+        assert!(done.text.contains("One task was changed"), "{}", done.text);
+        let failed = |run: &crate::domain::turn::Run<'_>| run.outcome.unwrap().as_ref().err().cloned();
+        let came: Vec<_> = runs(&done.events).iter().map(|run| failed(run).map(|it| it.reason)).collect();
+        assert_eq!(came, [None, Some("CALL_REPEATED".to_owned()), Some("CALL_REPEATED".to_owned())]);
+        assert_eq!(task.made(), 1, "after {writes} writes");
+        last.close().await;
+        first.is_none()
+    })
+    .await;
 }
 
 #[tokio::test]

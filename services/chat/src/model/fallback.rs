@@ -111,7 +111,7 @@ mod tests {
     };
 
     fn transcript(entries: Vec<Entry>) -> Transcript {
-        Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "UTC".to_owned(), entries, last_turn: None, left: None }
+        Transcript::new(Timestamp::UNIX_EPOCH, "UTC", entries)
     }
 
     fn done(call: &ToolCall) -> Vec<Entry> {

@@ -109,6 +109,14 @@ pub struct Transcript {
     pub left: Option<u64>,
 }
 
+impl Transcript {
+    /// A conversation with nothing to take back, whose user may spend any number of tokens.
+    #[must_use]
+    pub fn new(now: Timestamp, time_zone: &str, entries: Vec<Entry>) -> Self {
+        Self { now, time_zone: time_zone.to_owned(), entries, last_turn: None, left: None }
+    }
+}
+
 /// One thing in a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {

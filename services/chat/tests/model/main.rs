@@ -39,13 +39,7 @@ fn model(server: &ModelServer) -> OpenAi {
 
 fn transcript(said: &str) -> Transcript {
     let now = Timestamp::constant(1_795_251_600, 0);
-    Transcript {
-        now,
-        time_zone: "UTC".to_owned(),
-        entries: vec![Entry::User(said.to_owned())],
-        last_turn: None,
-        left: None,
-    }
+    Transcript::new(now, "UTC", vec![Entry::User(said.to_owned())])
 }
 
 /// What it answers to this, and the pieces in which it said it.

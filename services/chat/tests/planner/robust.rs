@@ -9,7 +9,7 @@ use crate::fake::{Fake, NOW, ZONE};
 use crate::talk::Talk;
 
 fn transcript(entries: Vec<Entry>) -> Transcript {
-    Transcript { now: NOW.parse().unwrap(), time_zone: ZONE.to_owned(), entries, last_turn: None, left: None }
+    Transcript::new(NOW.parse().unwrap(), ZONE, entries)
 }
 
 #[test]

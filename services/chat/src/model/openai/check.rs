@@ -228,11 +228,5 @@ fn judged(trouble: Trouble) -> (Verdict, String) {
 }
 
 fn transcript(said: &str, now: Timestamp) -> Transcript {
-    Transcript {
-        now,
-        time_zone: "UTC".to_owned(),
-        entries: vec![Entry::User(said.to_owned())],
-        last_turn: None,
-        left: None,
-    }
+    Transcript::new(now, "UTC", vec![Entry::User(said.to_owned())])
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::tool::ToolFailure;
 
 fn transcript(entries: Vec<Entry>) -> Transcript {
-    Transcript { now: Timestamp::UNIX_EPOCH, time_zone: "Asia/Tokyo".to_owned(), entries, last_turn: None, left: None }
+    Transcript::new(Timestamp::UNIX_EPOCH, "Asia/Tokyo", entries)
 }
 
 fn user(text: &str) -> Entry {

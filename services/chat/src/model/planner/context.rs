@@ -481,7 +481,7 @@ mod tests {
         let entries =
             vec![Entry::User("add milk".into()), Entry::Call(call), Entry::Result(result), Entry::User("done".into())];
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let transcript = Transcript { now, time_zone: "UTC".into(), entries, last_turn: None, left: None };
+        let transcript = Transcript::new(now, "UTC", entries);
         let exchanges = Exchange::of(&transcript);
         assert_eq!(exchanges[0].written().len(), 1);
         assert!(matches!(exchanges[0].write(), Some((_, Done::Add, Some(_)))));
