@@ -89,10 +89,14 @@ class Server:
         """Everything that it logged, over all its lives."""
         return self.log_file.read_text(errors="replace")
 
-    def resident(self):
+    def resident(self, field="VmRSS"):
         """Its memory in bytes."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+        return int(status.split(f"{field}:")[1].split()[0]) * 1024
+
+    def most_resident(self):
+        """The most memory that it had at any time since it started, in bytes."""
+        return self.resident("VmHWM")
 
     def files(self):
         """What it has open, as the system names it."""

@@ -58,7 +58,8 @@ def test_r_091_headers_that_are_too_many_or_grow_when_unpacked_are_refused(serve
             bomb.close()
         many.close()
         large.close()
-    assert server.resident() - before < 8 << 20
+    # Unpacked, one bomb has 40 MB. What grows besides is what the honest client's calls take.
+    assert server.most_resident() - before < 20_000_000
     fields = b"".join(b"x-%d: a\r\n" % number for number in range(1000))
     status = said(server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n" + fields + b"\r\n").split(b"\r\n")[0]
     assert status.startswith(b"HTTP/1.1 431"), status
