@@ -48,7 +48,9 @@ class Client:
     """Somebody at a server, from a network address of their own."""
 
     def __init__(self, server, token=None, options=OPTIONS):
-        self.channel = grpc.insecure_channel(server.address, options=options)
+        self.address = server.address
+        self.options = options
+        self.channel = grpc.insecure_channel(self.address, options=options)
         number = next(_number)
         self.place = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         self.email = f"person{number}@example.com"

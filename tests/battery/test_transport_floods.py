@@ -5,7 +5,7 @@ import time
 
 import pytest
 from client import AUTH, PASSWORD, TASK, Refused, messages
-from conftest import FULL, rounds
+from conftest import rounds
 from hyperframe import frame as frames
 from raw import ENHANCE_YOUR_CALM, REFUSED_STREAM, Raw, flood, honest_beside
 
@@ -15,8 +15,8 @@ JWKS = f"/{AUTH}/GetJwks"
 
 def attack(server, ann, make_frame, count):
     """Floods a connection; answers its GOAWAY and what the server sent before it."""
-    with honest_beside(ann, FULL):
-        for _ in range(rounds(1, 20)):
+    with honest_beside(ann) as honest:
+        for _ in honest.rounds(1):
             raw = Raw(server.address)
             thread = flood(raw, make_frame(raw), count)
             goaway, seen = raw.end()
@@ -73,8 +73,8 @@ def test_r_086_a_flood_of_empty_data_ends_the_connection(server, ann):
 
 @pytest.mark.parametrize("pause", [0, 0.001], ids=["at once", "after they were looked at"])
 def test_r_084_calls_that_are_begun_and_taken_back_end_the_connection_within_two_hundred(server, ann, pause):
-    with honest_beside(ann, FULL):
-        for _ in range(rounds(1, 5)):
+    with honest_beside(ann) as honest:
+        for _ in honest.rounds(1):
             raw = Raw(server.address)
             try:
                 for _ in range(rounds(100, 2_000)):
@@ -116,8 +116,8 @@ def test_r_090_sign_ins_that_are_taken_back_leave_no_more_running_than_may(serve
     request, _ = messages(f"{AUTH}/LogIn", ann.channel)
     message = request(email=ann.email, password=PASSWORD + "!").SerializeToString()
     before = server.resident()
-    with honest_beside(ann, FULL):
-        for number in range(rounds(10, 100)):
+    with honest_beside(ann) as honest:
+        for number in honest.rounds(10):
             raw = Raw(server.address)
             place = [("x-forwarded-for", f"10.9.{number >> 8}.{number & 255}")]
             calls = [raw.call(f"/{AUTH}/LogIn", message, place) for _ in range(90)]

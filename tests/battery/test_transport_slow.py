@@ -6,7 +6,7 @@ import time
 
 import pytest
 from client import TASK, messages
-from conftest import FULL, rounds
+from conftest import rounds
 from hyperframe import frame as frames
 from raw import PREFACE, SLOW, UNREAD, Raw, honest_beside
 
@@ -82,7 +82,7 @@ def slow_ones(server, ann):
 
 
 def test_r_095_whoever_is_slow_is_closed_in_time_and_hinders_nobody(server, ann):
-    with honest_beside(ann, FULL):
+    with honest_beside(ann):
         slow = slow_ones(server, ann)
         taken = {}
 
@@ -126,7 +126,7 @@ def drip_stream(raw, stream):
 
 
 def test_r_094_hundreds_of_silent_connections_are_closed_in_time(server, ann):
-    with honest_beside(ann, FULL):
+    with honest_beside(ann):
         begun = time.monotonic()
         silent = [connect(server) for _ in range(300)]
         for connection in silent:
@@ -144,7 +144,7 @@ def test_r_092_whoever_does_not_read_is_cut_and_costs_little(server, ann):
     message = request(page_size=200).SerializeToString()
     calls = rounds(20, 90)
     before = server.resident()
-    with honest_beside(ann, FULL):
+    with honest_beside(ann):
         shut, narrow, narrow_connection, deaf = (
             Raw(server.address, window=0),
             Raw(server.address, window=1),
