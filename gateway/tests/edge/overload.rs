@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use errand_chassis::admission::{Arrivals, UnderWay};
 use http::{Method, Request, StatusCode};
-use tokio::time::{Duration, advance};
+use tokio::time::{Duration, Instant, advance};
 use tonic::{Code, body::Body};
 
 use crate::world::{GET_TASK, LOG_IN, grpc, post, refusal_in, web, world};
@@ -14,9 +14,9 @@ const WATCH: &str = "/errand.task.v1.TaskService/WatchTasks";
 /// A request that came in among as many as no machine of ours works on at once, and those.
 fn among_many(mut request: Request<Body>) -> (Request<Body>, Vec<UnderWay>) {
     let arrivals = Arc::new(Arrivals::of_this_machine());
-    let (arrival, own) = arrivals.arrive();
+    let (arrival, own) = arrivals.arrive(Instant::now());
     request.extensions_mut().insert(arrival);
-    let others = (0..100_000).map(|_| arrivals.arrive().1);
+    let others = (0..100_000).map(|_| arrivals.arrive(Instant::now()).1);
     (request, std::iter::once(own).chain(others).collect())
 }
 

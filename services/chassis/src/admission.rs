@@ -44,7 +44,7 @@ const PROMPT: Duration = Duration::from_millis(2);
 /// other reasons is not made faster by it.
 const SPARED: usize = 64;
 
-/// The calls that came in through a listener and have no answer yet.
+/// The calls that came in through a listener and have no answer yet, and the connections that wait to be read.
 #[derive(Debug)]
 pub struct Arrivals {
     under_way: AtomicUsize,
@@ -54,7 +54,7 @@ pub struct Arrivals {
     prompt_at: AtomicU64,
 }
 
-/// When a call was read, and among how many; a request extension.
+/// Since when a call has waited, and among how many; a request extension.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     at: Instant,
@@ -113,11 +113,26 @@ impl Arrivals {
         Self { under_way: AtomicUsize::new(0), spared, begun: Instant::now(), prompt_at: AtomicU64::new(0) }
     }
 
-    /// Another call was read.
+    /// Another call was read, and has waited since then.
     #[must_use]
-    pub fn arrive(self: &Arc<Self>) -> (Arrival, UnderWay) {
+    pub fn arrive(self: &Arc<Self>, since: Instant) -> (Arrival, UnderWay) {
+        self.join();
+        (Arrival { at: since, among: self.clone() }, UnderWay(self.clone()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// One more is under way.
+    pub(crate) fn join(&self) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        (Arrival { at: Instant::now(), among: self.clone() }, UnderWay(self.clone()))
+    }
+
+    /// And is no more.
+    pub(crate) fn leave(&self) {
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -142,7 +157,7 @@ impl Arrival {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.leave();
     }
 }
 
@@ -262,7 +277,7 @@ mod tests {
 
     /// Whether a call is late that waits for so long.
     async fn is_late_after(arrivals: &Arc<Arrivals>, wait: Duration) -> bool {
-        let (arrival, _under_way) = arrivals.arrive();
+        let (arrival, _under_way) = arrivals.arrive(Instant::now());
         tokio::time::advance(wait).await;
         let mut extensions = Extensions::new();
         extensions.insert(arrival);
@@ -274,7 +289,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn r_110_a_call_that_waited_50_ms_for_a_processor_is_late_and_5_when_all_have_to_wait() {
         let arrivals = Arc::new(Arrivals::new(1));
-        let _others = [arrivals.arrive(), arrivals.arrive()];
+        let _others = [arrivals.arrive(Instant::now()), arrivals.arrive(Instant::now())];
         let [prompt, short, long] = [1, 30, 51].map(Duration::from_millis);
         assert!(!is_late_after(&arrivals, prompt).await);
         assert!(is_late_after(&arrivals, long).await, "too long for a burst");
@@ -289,9 +304,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn r_110_no_call_is_late_among_few() {
         let arrivals = Arc::new(Arrivals::new(2));
-        let other = arrivals.arrive();
+        let other = arrivals.arrive(Instant::now());
         assert!(!is_late_after(&arrivals, Duration::from_secs(9)).await);
-        let another = arrivals.arrive();
+        let another = arrivals.arrive(Instant::now());
         assert!(is_late_after(&arrivals, Duration::from_secs(9)).await);
         drop((other, another));
         assert!(!is_late_after(&arrivals, Duration::from_secs(9)).await, "those who have their answers do not count");

@@ -8,6 +8,7 @@ mod guarded;
 mod paced;
 mod serve;
 mod wire;
+mod woken;
 
 use std::{collections::HashMap, convert::Infallible, fmt, panic::AssertUnwindSafe, sync::Arc};
 

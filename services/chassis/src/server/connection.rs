@@ -31,6 +31,7 @@ use super::{
     paced::Paced,
     serve::Limits,
     wire::{Rules, Wire},
+    woken::{Waking, Woken},
 };
 use crate::{
     address::{PeerAddress, PeerVerified},
@@ -72,6 +73,7 @@ struct Answering {
 /// What speaks, and the clock beside it.
 struct Watched<'a, C> {
     speaking: Pin<&'a mut C>,
+    waking: Waking,
     wire: Shared,
     alarm: Pin<&'a mut Sleep>,
 }
@@ -106,11 +108,16 @@ pub(super) async fn connection(
     let wire = Shared::new(Wire::new(rules, opening));
     let stretch = limits.opening;
     let (calls, end) = (Arc::new(Calls::new(limits.streams as usize)), Drain::new());
+    let woken = Woken::new(arrivals.clone());
     let service = {
-        let (wire, calls, arrivals, end) = (wire.clone(), calls.clone(), arrivals.clone(), end.clone());
+        let (wire, calls, end) = (wire.clone(), calls.clone(), end.clone());
+        let (arrivals, woken) = (arrivals.clone(), woken.clone());
         // This runs when the request was read; what it returns, when it is its turn.
         service_fn(move |mut request: Request<Incoming>| {
-            let (arrival, under_way) = arrivals.arrive();
+            // On HTTP/2 many calls come at one turn; what this one has waited begins now.
+            let is_alone = request.version() <= Version::HTTP_11;
+            let since = if is_alone { woken.since() } else { Instant::now() };
+            let (arrival, under_way) = arrivals.arrive(since);
             let extensions = request.extensions_mut();
             extensions.insert(arrival);
             extensions.insert(peer);
@@ -128,7 +135,7 @@ pub(super) async fn connection(
     let guarded = TokioIo::new(Guarded::new(Lingering::new(stream), wire.clone()));
     let speaking = pin!(builder.serve_connection(guarded, service));
     let alarm = pin!(sleep_until(opening));
-    let mut watched = Watched { speaking, wire, alarm };
+    let mut watched = Watched { speaking, waking: Waking::new(woken), wire, alarm };
     let asked = tokio::select! {
         ended = watched.run() => return ended,
         asked = asked(limits, &calls, stopping) => asked,
@@ -223,8 +230,9 @@ impl<C: Future<Output = Result<(), Failed>>> Watched<'_, C> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let mut waking = Context::from_waker(self.waking.turn(context.waker()));
         loop {
-            if let Poll::Ready(ended) = self.speaking.as_mut().poll(context) {
+            if let Poll::Ready(ended) = self.speaking.as_mut().poll(&mut waking) {
                 let why = self.wire.lock().ended();
                 return Poll::Ready(why.map_or(ended, |why| Err(why.as_str().into())));
             }

@@ -8,4 +8,5 @@ mod places;
 mod replicas;
 mod secured;
 mod streams;
+mod waiting;
 mod world;
