@@ -1,21 +1,12 @@
-"""A peer that speaks frames of HTTP/2 and bytes as it likes, and somebody honest beside it."""
+"""A peer that speaks frames of HTTP/2 and bytes as it likes."""
 
 import contextlib
-import itertools
-import json
-import math
-import pathlib
 import socket
 import ssl
-import statistics
-import subprocess
-import sys
 import threading
 import time
 
 import hpack
-from client import TASK, messages
-from conftest import FULL
 from hyperframe import frame as frames
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -26,9 +17,6 @@ REFUSED_STREAM = 7
 SLOW = 8 + 2
 # And one that does not read.
 UNREAD = 20 + 5
-
-# Of so many calls a p99 says something.
-ENOUGH = 1_000
 
 
 class Raw:
@@ -152,86 +140,6 @@ def flood(raw, frame, count, together=500):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread
-
-
-class Honest:
-    """Somebody who works while something happens, and whose every call must succeed: `honest.py`, and what it says."""
-
-    def __init__(self, client, pause=0.005):
-        request, _ = messages(f"{TASK}/GetTask", client.channel)
-        task = client.create("beside an attack")
-        wanted = {
-            "address": client.address,
-            "options": client.options,
-            "method": f"/{TASK}/GetTask",
-            "request": request(task_id=task.id).SerializeToString().hex(),
-            "metadata": client.metadata(),
-            "pause": pause,
-        }
-        program = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("honest.py"))]
-        self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process.stdin.write(json.dumps(wanted) + "\n")
-        self.process.stdin.flush()
-        self.calls = []
-        self.began = math.inf
-        self.reading = threading.Thread(target=self._read, daemon=True)
-        self.reading.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.calls.append(json.loads(line))
-
-    def calm(self):
-        """How long the calls took before the attack."""
-        return [took for begun, took, _ in self.calls if begun < self.began]
-
-    def beside(self):
-        """How long they took since it began."""
-        return [took for begun, took, _ in self.calls if begun >= self.began]
-
-    def wait_for(self, count, calls):
-        late = time.monotonic() + 60
-        while len(calls()) < count:
-            assert time.monotonic() < late and self.process.poll() is None, f"{len(calls())} calls"
-            time.sleep(0.01)
-
-    def rounds(self, quick):
-        """The rounds of an attack; in the full size as many as it takes to say what the honest one's p99 is beside it."""
-        late = time.monotonic() + 120
-        for number in itertools.count():
-            if number >= quick and not (FULL and len(self.beside()) < ENOUGH and time.monotonic() < late):
-                return
-            yield number
-
-    def stop(self):
-        self.process.communicate(timeout=30)
-        self.reading.join()
-
-
-@contextlib.contextmanager
-def honest_beside(client):
-    """An honest client that sees no error. In the full size its p99 is at most doubled, against a calm time before."""
-    honest = Honest(client)
-    try:
-        honest.wait_for(ENOUGH if FULL else 20, honest.calm)
-        honest.began = time.monotonic()
-        yield honest
-        honest.wait_for(10, honest.beside)
-    finally:
-        honest.stop()
-    failed = [error for _, _, error in honest.calls if error]
-    assert not failed, failed[:5]
-    assert client.health() == "SERVING"
-    if FULL:
-        calm, beside = honest.calm(), honest.beside()
-        before, during = p99(calm), p99(beside)
-        print(f"p99 of {len(calm)} calls {before * 1000:.1f} ms, beside it of {len(beside)} {during * 1000:.1f} ms")
-        # Below this it is the scheduler of the machine.
-        assert during <= max(2 * before, 0.02), (before, during)
-
-
-def p99(took):
-    return statistics.quantiles(took, n=100)[98]
 
 
 def trusting(certificate, **identity):

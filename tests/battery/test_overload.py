@@ -2,11 +2,12 @@
 afterwards everything is as before."""
 
 import asyncio
-import statistics
+import collections
 import time
 
 import grpc
 import grpc.aio
+from beside import Callers, p99
 from client import AUTH, OPTIONS, PASSWORD, TASK, Refused, messages
 from conftest import FULL, rounds
 
@@ -53,7 +54,7 @@ class Crowd:
         return self
 
     def p99(self):
-        return statistics.quantiles(self.took, n=100)[98]
+        return p99(self.took)
 
 
 def load(server, users, callers, seconds, method=f"{TASK}/CreateTask"):
@@ -93,40 +94,21 @@ def test_r_111_a_storm_of_logins_does_not_starve_who_reads(server, client_of):
     seconds = rounds(2, 20)
     calm = load(server, [ann], 4, seconds, f"{TASK}/ListTasks")
     before = server.resident()
-    request, answer = messages(f"{AUTH}/LogIn", ann.channel)
-
-    async def storm():
-        reads = Crowd(server, [ann], 4)
-        channel = grpc.aio.insecure_channel(server.address, options=OPTIONS)
-        log_in = channel.unary_unary(
-            f"/{AUTH}/LogIn", request_serializer=request.SerializeToString, response_deserializer=answer.FromString
-        )
-        seen = {}
-
-        async def try_again_and_again(number):
-            while True:
-                # Each from a place of its own, so that only the hashing itself is the limit.
-                place = [("x-forwarded-for", f"10.77.{number}.{len(seen) & 255}")]
-                wrong = request(email=f"nobody{number}@example.com", password=PASSWORD)
-                try:
-                    await log_in(wrong, metadata=place, timeout=20)
-                except grpc.aio.AioRpcError as error:
-                    refused = Refused(error)
-                    seen[refused.reason] = seen.get(refused.reason, 0) + 1
-                    await asyncio.sleep(0.05)
-
-        storming = [asyncio.create_task(try_again_and_again(number)) for number in range(64)]
-        await reads.run(f"{TASK}/ListTasks", lambda _: {"page_size": 20}, seconds)
-        for one in storming:
-            one.cancel()
-        await asyncio.gather(*storming, return_exceptions=True)
-        await channel.close()
-        return reads, seen
-
-    stormy, seen = asyncio.run(storm())
+    # Each with an address of their own, and from a place of its own, so that only the hashing itself is the limit.
+    wrong = [
+        ({"email": f"nobody{number}@example.com", "password": PASSWORD}, [("x-forwarded-for", f"10.77.{number >> 8}.{number & 255}")])
+        for number in range(5_000)
+    ]
+    storm = Callers(ann, f"{AUTH}/LogIn", wrong, callers=64)
+    try:
+        storm.wait_for(10, storm.before)
+        stormy = load(server, [ann], 4, seconds, f"{TASK}/ListTasks")
+    finally:
+        storm.stop()
+    seen = collections.Counter(failed and failed[1] for _, _, failed in storm.calls)
     kept = len(stormy.took) / len(calm.took)
     more = (server.resident() - before) >> 20
-    print(f"{len(calm.took) / seconds:.0f} reads/s, beside the storm {kept:.0%} of it; log-ins {seen}; {more} MiB more")
+    print(f"{len(calm.took) / seconds:.0f} reads/s, beside the storm {kept:.0%} of it; log-ins {dict(seen)}; {more} MiB more")
     assert not stormy.refused and len(stormy.took) > 10
     assert seen.keys() <= {"CREDENTIALS_INVALID", "OVERLOADED", "TOO_MANY_ATTEMPTS"}, seen
     assert server.resident() < 256 << 20

@@ -4,10 +4,11 @@ import contextlib
 import time
 
 import pytest
+from beside import honest_beside
 from client import AUTH, PASSWORD, TASK, Refused, messages
 from conftest import rounds
 from hyperframe import frame as frames
-from raw import ENHANCE_YOUR_CALM, REFUSED_STREAM, Raw, flood, honest_beside
+from raw import ENHANCE_YOUR_CALM, REFUSED_STREAM, Raw, flood
 
 GET = f"/{TASK}/GetTask"
 JWKS = f"/{AUTH}/GetJwks"

@@ -8,10 +8,11 @@ import time
 
 import grpc
 import pytest
+from beside import honest_beside
 from client import AUTH, TASK, Refused, messages, new_id
 from conftest import rounds
 from hyperframe import frame as frames
-from raw import PREFACE, SLOW, Raw, honest_beside
+from raw import PREFACE, SLOW, Raw
 
 JWKS = f"/{AUTH}/GetJwks"
 

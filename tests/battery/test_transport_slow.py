@@ -5,10 +5,11 @@ import threading
 import time
 
 import pytest
+from beside import honest_beside
 from client import TASK, messages
 from conftest import rounds
 from hyperframe import frame as frames
-from raw import PREFACE, SLOW, UNREAD, Raw, honest_beside
+from raw import PREFACE, SLOW, UNREAD, Raw
 
 LIST = f"/{TASK}/ListTasks"
 GET = f"/{TASK}/GetTask"
