@@ -27,9 +27,8 @@ fuzz_target!(init: edge::start(), |data: &[u8]| {
             .body(edge::body(&pieces(body, size)))
             .expect("a request")
     };
-    // The service that echoes keeps every piece, however small, with what it takes to hold it: a queue that doubles when it
-    // is full, on the way in and on the way out.
-    let most = (256 << 10) + 16 * body.len() + 256 * pieces(body, size).len();
+    // The service that echoes keeps every piece, however small, with what it takes to hold it.
+    let most = (256 << 10) + 16 * body.len() + 128 * pieces(body, size).len();
     let (answer, seen) = memory::within(most, || edge::call(edge::Script::Echo, request(size)));
     assert_eq!(answer.status, 200);
     assert!(!answer.blames_itself(), "{answer:?}");
