@@ -92,7 +92,11 @@ def test_r_111_a_storm_of_logins_does_not_starve_who_reads(server, client_of):
     ann.sign_up()
     ann.create("read by ann")
     seconds = rounds(2, 20)
-    calm = load(server, [ann], 4, seconds, f"{TASK}/ListTasks")
+
+    def reads():
+        return load(server, [ann], 4, seconds, f"{TASK}/ListTasks")
+
+    calm = reads()
     before = server.resident()
     # Each with an address of their own, and from a place of its own, so that only the hashing itself is the limit.
     wrong = [
@@ -102,13 +106,15 @@ def test_r_111_a_storm_of_logins_does_not_starve_who_reads(server, client_of):
     storm = Callers(ann, f"{AUTH}/LogIn", wrong, callers=64)
     try:
         storm.wait_for(10, storm.before)
-        stormy = load(server, [ann], 4, seconds, f"{TASK}/ListTasks")
+        stormy = reads()
     finally:
         storm.stop()
     seen = collections.Counter(failed and failed[1] for _, _, failed in storm.calls)
-    kept = len(stormy.took) / len(calm.took)
     more = (server.resident() - before) >> 20
-    print(f"{len(calm.took) / seconds:.0f} reads/s, beside the storm {kept:.0%} of it; log-ins {dict(seen)}; {more} MiB more")
+    # A machine is not equally fast all the time, so the calm is what is before and after it.
+    calm = (len(calm.took) + len(reads().took)) / 2
+    kept = len(stormy.took) / calm
+    print(f"{calm / seconds:.0f} reads/s, beside the storm {kept:.0%} of it; log-ins {dict(seen)}; {more} MiB more")
     assert not stormy.refused and len(stormy.took) > 10
     assert seen.keys() <= {"CREDENTIALS_INVALID", "OVERLOADED", "TOO_MANY_ATTEMPTS"}, seen
     assert server.resident() < 256 << 20

@@ -33,8 +33,8 @@ pub const LEAST_MEMORY: u32 = 19_456;
 /// The fewest passes of a hash.
 pub const FEWEST_PASSES: u32 = 2;
 
-/// Behind those who serve: where there are not cores enough for both, hashing gets about a seventh of one.
-const NICENESS: i32 = 8;
+/// Behind those who serve: hashing gets what they leave, and about a seventieth of each core where they leave nothing.
+const NICENESS: i32 = 19;
 /// How long a thread keeps its memory when it has nothing to do.
 const IDLE: Duration = Duration::from_secs(10);
 const SALT_LENGTH: usize = 16;
