@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import pathlib
 import statistics
 import subprocess
@@ -82,7 +83,8 @@ def honest_beside(client):
     try:
         honest.wait_for(ENOUGH if FULL else 20, honest.before)
         honest.began = time.monotonic()
-        yield honest
+        with elsewhere():
+            yield honest
         honest.wait_for(10, honest.beside)
     finally:
         honest.stop()
@@ -94,7 +96,24 @@ def honest_beside(client):
         before, during = p99(calm), p99(beside)
         print(f"p99 of {len(calm)} calls {before * 1000:.1f} ms, beside it of {len(beside)} {during * 1000:.1f} ms")
         # Below this it is the scheduler of the machine.
-        assert during <= max(2 * before, 0.02), (before, during)
+        assert during <= max(2 * before, 0.01), (before, during)
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """Whoever attacks is on another machine: where p99s are compared, this thread and those that it starts take from the
+    processors of this one only what is left. Who is not allowed to go back to the front stays behind."""
+    if not FULL:
+        yield
+        return
+    # Linux has a policy for each thread. One that is idle is left for whoever wakes up.
+    before = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, before, os.sched_param(0))
 
 
 def p99(took):

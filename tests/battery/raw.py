@@ -10,6 +10,7 @@ import hpack
 from hyperframe import frame as frames
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PROTOCOL_ERROR = 1
 ENHANCE_YOUR_CALM = 11
 REFUSED_STREAM = 7
 
