@@ -122,6 +122,22 @@ def test_r_096_lengths_that_are_not_kept_and_line_breaks_in_fields_end_the_call(
         raw.close()
 
 
+@pytest.mark.parametrize("length", [b"content-length: %d", b"transfer-encoding: chunked"], ids=["by length", "in chunks"])
+def test_r_091_whoever_sends_a_body_that_is_too_large_can_send_all_of_it_and_hears_why(server, ann, length):
+    body = b'{"title": "' + b"a" * (7 << 20) + b'"}'
+    head = POST + b"authorization: Bearer " + ann.token.encode() + b"\r\n"
+    if length.endswith(b"%d"):
+        whole = head + length % len(body) + b"\r\n\r\n" + body
+    else:
+        whole = head + length + b"\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    for _ in range(rounds(5, 100)):
+        with connect(server) as connection:
+            # This fails when the connection is reset under it.
+            connection.sendall(whole)
+            answer = connection.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 413 ") and b"MESSAGE_TOO_LARGE" in answer, answer[:400]
+
+
 def test_r_093_running_out_of_files_does_not_end_the_listener(make_server, client_of):
     server = make_server(wrapper=["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"]).start()
     ann = client_of(server)

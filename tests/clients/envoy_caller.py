@@ -136,7 +136,7 @@ class Caller:
         connection = http.client.HTTPConnection(self.edge.address, timeout=30)
         try:
             # Who refuses a body may stop reading it, and still says why.
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(verb, path, body, self.headers(headers or {}))
             response = connection.getresponse()
             return response.status, [(name.lower(), value) for name, value in response.getheaders()], response.read()

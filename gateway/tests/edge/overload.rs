@@ -11,12 +11,12 @@ use crate::world::{GET_TASK, LOG_IN, grpc, post, refusal_in, web, world};
 
 const WATCH: &str = "/errand.task.v1.TaskService/WatchTasks";
 
-/// A request that came in among as many as no machine of ours works on at once, and those.
+/// A request that came in among more than are spared, and those.
 fn among_many(mut request: Request<Body>) -> (Request<Body>, Vec<UnderWay>) {
-    let arrivals = Arc::new(Arrivals::of_this_machine());
+    let arrivals = Arc::new(Arrivals::new(1));
     let (arrival, own) = arrivals.arrive(Instant::now());
     request.extensions_mut().insert(arrival);
-    let others = (0..100_000).map(|_| arrivals.arrive(Instant::now()).1);
+    let others = (0..2).map(|_| arrivals.arrive(Instant::now()).1);
     (request, std::iter::once(own).chain(others).collect())
 }
 

@@ -96,6 +96,12 @@ pub fn in_time(extensions: &mut Extensions) -> Result<(), Error> {
     }
 }
 
+/// How many calls this machine works on without anybody being refused.
+#[must_use]
+pub fn spared() -> usize {
+    cores() * SPARED
+}
+
 fn cores() -> usize {
     thread::available_parallelism().map_or(2, usize::from)
 }
@@ -103,13 +109,9 @@ fn cores() -> usize {
 // === impl Arrivals ===
 
 impl Arrivals {
-    /// For a listener that has this machine to itself.
+    /// For a listener of which nobody is refused while no more than `spared` are under way.
     #[must_use]
-    pub fn of_this_machine() -> Self {
-        Self::new(cores() * SPARED)
-    }
-
-    fn new(spared: usize) -> Self {
+    pub fn new(spared: usize) -> Self {
         Self { under_way: AtomicUsize::new(0), spared, begun: Instant::now(), prompt_at: AtomicU64::new(0) }
     }
 

@@ -24,8 +24,8 @@ use crate::tls::ServerTls;
 const BACKLOG: u32 = 1024;
 /// How long a peer may take to close a connection that we have closed.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much of what it still sends is read.
-const LEFTOVER: usize = 1024 * 1024;
+/// How much of what it still sends is read: a message that is twice too large, so that who sends it hears so.
+const LEFTOVER: usize = 8 * 1024 * 1024;
 
 /// Where to listen: `address:port` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,7 +266,7 @@ impl AsyncWrite for Lingering {
                 this.closed.insert(Box::pin(sleep(LINGER)))
             }
         };
-        let mut space = [0; 4096];
+        let mut space = [0; 16 * 1024];
         loop {
             if end.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(()));

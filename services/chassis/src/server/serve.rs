@@ -6,7 +6,13 @@ use tokio::{task::JoinSet, time::timeout};
 use tracing::{debug, warn};
 
 use super::{connection::connection, entrance::Entrance};
-use crate::{address::Network, admission::Arrivals, drain::Drain, listener::Listener, upstream::Upstream};
+use crate::{
+    address::Network,
+    admission::{self, Arrivals},
+    drain::Drain,
+    listener::Listener,
+    upstream::Upstream,
+};
 
 /// What a listener allows.
 #[derive(Debug, Clone)]
@@ -26,6 +32,8 @@ pub struct Limits {
     /// Calls of one connection that may be taken back in a row, looked at or not; half as many a second
     /// are always let.
     pub cancels: u32,
+    /// Calls of all connections that are under way without anybody being refused for having waited.
+    pub spared: usize,
     /// How long a peer has to say what it speaks, and to go on with what it has begun to say.
     pub opening: Duration,
     /// How long an answer waits for a reader that makes no room for it.
@@ -86,6 +94,7 @@ impl Default for Limits {
             streams: 100,
             resets: 20,
             cancels: 150,
+            spared: admission::spared(),
             opening: Duration::from_secs(8),
             patience: Duration::from_secs(20),
             idle: None,
@@ -102,7 +111,7 @@ impl Default for Limits {
 /// drain deadline passes is cut. hyper alone would wait for the last stream forever.
 pub async fn serve(listener: impl Into<Listener>, service: Upstream, limits: Limits, stop: impl Future<Output = ()>) {
     let mut entrance = Entrance::new(listener.into(), &limits);
-    let (arrivals, stopping) = (Arc::new(Arrivals::of_this_machine()), Drain::new());
+    let (arrivals, stopping) = (Arc::new(Arrivals::new(limits.spared)), Drain::new());
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {

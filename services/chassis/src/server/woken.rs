@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn connection() -> (Arc<Arrivals>, Arc<Woken>, Waking) {
-        let arrivals = Arc::new(Arrivals::of_this_machine());
+        let arrivals = Arc::new(Arrivals::new(1));
         let woken = Woken::new(arrivals.clone());
         (arrivals, woken.clone(), Waking::new(woken))
     }

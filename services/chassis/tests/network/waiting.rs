@@ -5,7 +5,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +19,8 @@ use tower::{service_fn, util::BoxCloneSyncService};
 
 use crate::world::Peer;
 
+/// For four times as long as a call may wait.
+const CROWD: usize = 200;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
@@ -44,17 +45,16 @@ async fn r_110_on_http_1_a_call_has_waited_since_its_connection_could_be_read() 
     let worked = Arc::new(AtomicUsize::new(0));
     let counted = worked.clone();
     let service = BoxCloneSyncService::new(service_fn(move |request| work(request, counted.clone())));
-    let peer = Peer::on(&"127.0.0.1:0".parse().unwrap(), None, Limits::default(), service);
-    // As many as are never refused are few of these.
-    let crowd = 4 * 64 * thread::available_parallelism().map_or(2, usize::from);
+    let limits = Limits { spared: 10, ..Limits::default() };
+    let peer = Peer::on(&"127.0.0.1:0".parse().unwrap(), None, limits, service);
     let mut connections = Vec::new();
-    for _ in 0..crowd {
+    for _ in 0..CROWD {
         let mut connection = TcpStream::connect(("127.0.0.1", peer.port())).await.unwrap();
         connection.write_all(GET).await.unwrap();
         assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
         connections.push(connection);
     }
-    assert_eq!(worked.swap(0, Ordering::Relaxed), crowd, "one after the other nobody waits");
+    assert_eq!(worked.swap(0, Ordering::Relaxed), CROWD, "one after the other nobody waits");
     // All at once: nothing is read before the last of them was written.
     for connection in &connections {
         assert_eq!(connection.try_write(CLOSE).unwrap(), CLOSE.len());
@@ -66,6 +66,6 @@ async fn r_110_on_http_1_a_call_has_waited_since_its_connection_could_be_read() 
         refused += usize::from(answer.starts_with("HTTP/1.1 429 "));
     }
     let served = worked.load(Ordering::Relaxed);
-    assert_eq!(served + refused, crowd);
+    assert_eq!(served + refused, CROWD);
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
 }
