@@ -23,7 +23,7 @@ class Callers:
     """Those who call again and again while something happens: `callers.py`, and what it says of each call. They take the
     calls in turn, each a message and its metadata."""
 
-    def __init__(self, client, method, calls, callers=1, pause=0.005):
+    def __init__(self, client, method, calls, callers=1, pause=0.005, timeout=10):
         request, _ = messages(method, client.channel)
         wanted = {
             "address": client.address,
@@ -32,6 +32,7 @@ class Callers:
             "calls": [(request(**fields).SerializeToString().hex(), metadata) for fields, metadata in calls],
             "callers": callers,
             "pause": pause,
+            "timeout": timeout,
         }
         program = [sys.executable, "-B", str(pathlib.Path(__file__).with_name("callers.py"))]
         self.process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -60,11 +61,11 @@ class Callers:
             assert time.monotonic() < late and self.process.poll() is None, f"{len(calls())} calls"
             time.sleep(0.01)
 
-    def rounds(self, quick):
-        """The rounds of an attack; in the full size as many as it takes to say what the honest one's p99 is beside it."""
+    def rounds(self, fewest):
+        """The rounds of an attack; in the full size as many more as it takes to say what the honest one's p99 is beside it."""
         late = time.monotonic() + 120
         for number in itertools.count():
-            if number >= quick and not (FULL and len(self.beside()) < ENOUGH and time.monotonic() < late):
+            if number >= fewest and not (FULL and len(self.beside()) < ENOUGH and time.monotonic() < late):
                 return
             yield number
 

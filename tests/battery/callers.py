@@ -26,11 +26,11 @@ def main():
             begun, failed = time.monotonic(), None
             request, metadata = next(calls)
             try:
-                call(request, metadata=metadata, timeout=20)
+                call(request, metadata=metadata, timeout=wanted["timeout"])
             except grpc.RpcError as error:
                 refused = Refused(error)
                 failed = [refused.code.name, refused.reason, refused.said]
-            # The clock is the same one in every process.
+            # The clock is the same one in every process. A line is written at once, so that no other thread's comes between.
             print(json.dumps((begun, time.monotonic() - begun, failed)) + "\n", end="", flush=True)
 
     working = [threading.Thread(target=work) for _ in range(wanted["callers"])]

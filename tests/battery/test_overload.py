@@ -103,7 +103,7 @@ def test_r_111_a_storm_of_logins_does_not_starve_who_reads(server, client_of):
         ({"email": f"nobody{number}@example.com", "password": PASSWORD}, [("x-forwarded-for", f"10.77.{number >> 8}.{number & 255}")])
         for number in range(5_000)
     ]
-    storm = Callers(ann, f"{AUTH}/LogIn", wrong, callers=64)
+    storm = Callers(ann, f"{AUTH}/LogIn", wrong, callers=64, timeout=20)
     try:
         storm.wait_for(10, storm.before)
         stormy = reads()

@@ -17,7 +17,7 @@ JWKS = f"/{AUTH}/GetJwks"
 def attack(server, ann, make_frame, count, codes=(ENHANCE_YOUR_CALM,)):
     """Floods a connection, which ends with one of the codes; answers its GOAWAY and what the server sent before it."""
     with honest_beside(ann) as honest:
-        for _ in honest.rounds(1):
+        for _ in honest.rounds(rounds(1, 20)):
             raw = Raw(server.address)
             thread = flood(raw, make_frame(raw), count)
             goaway, seen = raw.end()
@@ -77,7 +77,7 @@ def test_r_086_a_flood_of_empty_data_ends_the_connection(server, ann):
 @pytest.mark.parametrize("pause", [0, 0.001], ids=["at once", "after they were looked at"])
 def test_r_084_calls_that_are_begun_and_taken_back_end_the_connection_within_two_hundred(server, ann, pause):
     with honest_beside(ann) as honest:
-        for _ in honest.rounds(1):
+        for _ in honest.rounds(rounds(1, 5)):
             raw = Raw(server.address)
             try:
                 for _ in range(rounds(100, 2_000)):
@@ -120,7 +120,7 @@ def test_r_090_sign_ins_that_are_taken_back_leave_no_more_running_than_may(serve
     message = request(email=ann.email, password=PASSWORD + "!").SerializeToString()
     before = server.resident()
     with honest_beside(ann) as honest:
-        for number in honest.rounds(10):
+        for number in honest.rounds(rounds(10, 100)):
             raw = Raw(server.address)
             place = [("x-forwarded-for", f"10.9.{number >> 8}.{number & 255}")]
             calls = [raw.call(f"/{AUTH}/LogIn", message, place) for _ in range(90)]

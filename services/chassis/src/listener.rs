@@ -18,14 +18,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::ServerTls;
+use crate::{protocol::LARGEST_MESSAGE, tls::ServerTls};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;
 /// How long a peer may take to close a connection that we have closed.
 const LINGER: Duration = Duration::from_secs(1);
 /// How much of what it still sends is read: a message that is twice too large, so that who sends it hears so.
-const LEFTOVER: usize = 8 * 1024 * 1024;
+const LEFTOVER: usize = 2 * LARGEST_MESSAGE;
 
 /// Where to listen: `address:port` or `unix:/path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
